@@ -11,7 +11,9 @@
  * the dots of the names "." and "..". The empty text is "%", NULL is "%null".
  *
  * A '%' in a name is thus always followed by two upper-case hex digits,
- * by "null", by nothing, or by '~'. What follows "%~" tells values apart
+ * by "null", by '~', or, where it is all of a text, by the end of that text
+ * (the name of an empty label is "%", with a key "%%~key"). What follows the
+ * first "%~" tells values apart
  * that would otherwise share a name: the key of a row whose label is not
  * unique, or, where a name would be longer than 255 bytes, a hash.
  *
@@ -35,18 +37,20 @@ void name_text(struct buf *b, const struct value *v);
 /*
  * Makes the name of a value. label is what the name shows. key is NULL where
  * the label alone is unique, or the value's key, which is then appended behind
- * "%~": as its encoded text, or, where that text could be taken for a value of
- * another storage class (text that reads as a number or as \x and hex),
- * between single quotes; a NULL key is "%null".
+ * "%~": as its encoded text, or, where that text could be taken for something
+ * else (text that reads as a number or as \x and hex, that is 32 lower-case
+ * hex digits as a hash is, or that begins with a single quote), between single
+ * quotes; a NULL key is "%null".
  *
  * A name that would exceed 255 bytes is cut before a character (or escape)
  * that no longer fits, and ends in "%~" and 32 hex digits of the SHA-256 over
- * the storage classes, lengths and bytes of label and key.
+ * the storage classes, lengths and bytes of label and key (numbers: of their
+ * text). Where only the key is too long, the label is whole.
  *
- * Returns 0, or -ENOMEM (only for texts that are too large to look at).
+ * Returns 0, or -ENOMEM (libcrypto has none; never for names that fit).
  */
-int name_make(const struct value *label, const struct value *key,
-	      struct name *ret);
+NODISCARD int name_make(const struct value *label, const struct value *key,
+			struct name *ret);
 
 /* How a name was made. */
 enum name_form {
@@ -63,7 +67,8 @@ enum name_form {
  * making the names of the candidates and comparing.
  *
  * -EINVAL: no value has this name (an escape where none is needed, a bare
- * '%', "." or "..", invalid UTF-8, over 255 bytes). -ENOMEM.
+ * '%', "." or "..", invalid UTF-8, over 255 bytes, a key that is quoted
+ * without need or should be). -ENOMEM.
  */
 struct name_parts {
 	enum name_form form;
@@ -74,7 +79,11 @@ struct name_parts {
 	struct buf key;   /* owned; decoded, without quotes */
 };
 
-#define NAME_PARTS_NULL {.label = BUF_NULL, .key = BUF_NULL}
+#define NAME_PARTS_NULL                            \
+	{                                          \
+		.label = BUF_NULL, .key = BUF_NULL \
+	}
 
-int name_parse(const char *name, size_t len, struct name_parts *ret);
+/* ret is NAME_PARTS_NULL or an earlier answer, whose buffers are freed. */
+NODISCARD int name_parse(const char *name, size_t len, struct name_parts *ret);
 void name_parts_deinit(struct name_parts *parts);

@@ -7,7 +7,8 @@
 
 #include "outboxfs/base/defs.h"
 
-#define NUMBER_BYTES_MAX 32 /* room that every formatter here is content with */
+#define NUMBER_BYTES_MAX 32 /* room that every formatter here is content with \
+			     */
 
 /* Decimal digits of v, no NUL; returns how many bytes were written. */
 size_t number_format_int(int64_t v, char ret[NUMBER_BYTES_MAX]);
@@ -36,7 +37,10 @@ enum number_kind {
 
 /*
  * Reads all n bytes as a decimal number in the syntax of SQLite's literals
- * with an optional sign (no spaces, no hex, no "inf" or "nan").
+ * with an optional sign (no spaces, no hex, no "inf" or "nan"). Reals are
+ * rounded correctly whatever their length; too large is infinity. Only the
+ * result that belongs to the answer is written; NULL: not wanted. Does not
+ * look at the locale, keeps errno.
  */
 enum number_kind number_parse(const char *s, size_t n, int64_t *ret_int,
 			      double *ret_real);
