@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "outboxfs/format/csv.h"
+
+#include "outboxfs/base/number.h"
+
+#include "csv-scan.h"
+
+void csv_put_int(struct buf *b, int64_t v)
+{
+	char *p = buf_reserve(b, NUMBER_BYTES_MAX);
+
+	if (p)
+		b->len += number_format_int(v, p);
+}
+
+void csv_put_real(struct buf *b, double v)
+{
+	char *p = buf_reserve(b, NUMBER_BYTES_MAX);
+
+	if (p)
+		b->len += number_format_real(v, p);
+}
+
+void csv_put_blob(struct buf *b, const void *data, size_t n)
+{
+	static const char digits[] = "0123456789abcdef";
+	const uint8_t *s = data;
+	char *p;
+
+	/* A size that does not exist, rather than one that has wrapped. */
+	p = buf_reserve(b, n < SIZE_MAX / 4 ? 2 + 2 * n : SIZE_MAX);
+	if (!p)
+		return;
+	*p++ = '\\';
+	*p++ = 'x';
+	for (size_t i = 0; i < n; i++) {
+		*p++ = digits[s[i] >> 4];
+		*p++ = digits[s[i] & 15];
+	}
+	b->len += 2 + 2 * n;
+}
+
+/*
+ * Whether any byte is special: as csv_scan(), but the last word overlaps the
+ * one before, as nobody asks where. Most fields have less than 16 bytes.
+ */
+static bool has_special(const char *s, size_t n)
+{
+	uint64_t first;
+	uint64_t last;
+	uint32_t half[2];
+
+	if (n >= 8) {
+		for (size_t i = 0; i + 8 < n; i += 8) {
+			memcpy(&first, s + i, 8);
+			if (csv_word_special(first))
+				return true;
+		}
+		memcpy(&last, s + n - 8, 8);
+		return csv_word_special(last);
+	}
+	if (n >= 4) {
+		memcpy(&half[0], s, 4);
+		memcpy(&half[1], s + n - 4, 4);
+		return csv_word_special((uint64_t)half[0] << 32 | half[1]);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (csv_is_special(s[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool reads_as_number(const char *s, size_t n)
+{
+	if ((s[0] < '0' || s[0] > '9') && s[0] != '-' && s[0] != '+' &&
+	    s[0] != '.')
+		return false;
+	return number_parse(s, n, NULL, NULL) != NUMBER_NONE;
+}
+
+static void put_quoted(struct buf *b, const char *s, size_t n)
+{
+	const char *end = s + n;
+	const char *quote;
+
+	buf_putc(b, '"');
+	while (s < end) {
+		quote = memchr(s, '"', (size_t)(end - s));
+		if (!quote)
+			break;
+		buf_add(b, s, (size_t)(quote + 1 - s));
+		buf_putc(b, '"');
+		s = quote + 1;
+	}
+	buf_add(b, s, (size_t)(end - s));
+	buf_putc(b, '"');
+}
+
+void csv_put_text(struct buf *b, const char *s, size_t n,
+		  enum affinity affinity)
+{
+	if (n == 0 || has_special(s, n) ||
+	    (n >= 2 && s[0] == '\\' && s[1] == 'x') ||
+	    (affinity != AFFINITY_TEXT && reads_as_number(s, n)))
+		put_quoted(b, s, n);
+	else
+		buf_add(b, s, n);
+}
+
+void csv_put_name(struct buf *b, const char *name)
+{
+	size_t n = strlen(name);
+
+	/* The reader would drop a byte order mark that begins the file. */
+	if (n >= 3 && memcmp(name, "\xef\xbb\xbf", 3) == 0)
+		put_quoted(b, name, n);
+	else
+		csv_put_text(b, name, n, AFFINITY_TEXT);
+}
+
+void csv_put(struct buf *b, const struct value *v, enum affinity affinity)
+{
+	switch (v->type) {
+	case VALUE_NULL:
+		break;
+	case VALUE_INTEGER:
+		csv_put_int(b, v->integer);
+		break;
+	case VALUE_REAL:
+		csv_put_real(b, v->real);
+		break;
+	case VALUE_TEXT:
+		csv_put_text(b, v->bytes.data, v->bytes.len, affinity);
+		break;
+	case VALUE_BLOB:
+		csv_put_blob(b, v->bytes.data, v->bytes.len);
+		break;
+	}
+}
