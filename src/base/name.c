@@ -6,6 +6,7 @@
 
 #include "outboxfs/base/hash.h"
 #include "outboxfs/base/number.h"
+#include "outboxfs/base/utf8.h"
 
 /*
  * A name is written unit by unit: a character or a byte that belongs to none,
@@ -75,33 +76,6 @@ void name_text(struct buf *b, const struct value *v)
 		hex_format(data + i, n, hex);
 		buf_add(b, hex, 2 * n);
 	}
-}
-
-/* Bytes of the UTF-8 character (RFC 3629) at s; 0: there is none. */
-static size_t utf8_len(const uint8_t *s, size_t n)
-{
-	size_t len;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return 0;
-	len = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-	if (n < len)
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if (s[0] == 0xe0 && s[1] < 0xa0) /* longer than it need be */
-		return 0;
-	if (s[0] == 0xed && s[1] > 0x9f) /* surrogate */
-		return 0;
-	if (s[0] == 0xf0 && s[1] < 0x90)
-		return 0;
-	if (s[0] == 0xf4 && s[1] > 0x8f) /* above U+10FFFF */
-		return 0;
-	return len;
 }
 
 /* The unit at s: its bytes, and whether they are to be escaped. */

@@ -81,19 +81,19 @@ static bool reads_as_number(const char *s, size_t n)
 
 static void put_quoted(struct buf *b, const char *s, size_t n)
 {
-	const char *end = s + n;
 	const char *quote;
+	size_t piece;
 
 	buf_putc(b, '"');
-	while (s < end) {
-		quote = memchr(s, '"', (size_t)(end - s));
-		if (!quote)
-			break;
-		buf_add(b, s, (size_t)(quote + 1 - s));
-		buf_putc(b, '"');
-		s = quote + 1;
+	while (n > 0) { /* or s is NULL */
+		quote = memchr(s, '"', n);
+		piece = quote ? (size_t)(quote + 1 - s) : n;
+		buf_add(b, s, piece);
+		if (quote)
+			buf_putc(b, '"');
+		s += piece;
+		n -= piece;
 	}
-	buf_add(b, s, (size_t)(end - s));
 	buf_putc(b, '"');
 }
 
