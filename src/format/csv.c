@@ -138,3 +138,73 @@ void csv_put(struct buf *b, const struct value *v, enum affinity affinity)
 		break;
 	}
 }
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+/* Whether s is \x and lower-case hex; if so its bytes are added to ret. */
+static bool decode_blob(const char *s, size_t n, struct buf *ret)
+{
+	int high;
+	int low;
+	char *p;
+
+	if (n < 2 || n % 2 != 0 || s[0] != '\\' || s[1] != 'x')
+		return false;
+	p = buf_reserve(ret, n / 2);
+	if (!p)
+		return true; /* says buf_error() */
+	for (size_t i = 2; i < n; i += 2) {
+		high = hex_value(s[i]);
+		low = hex_value(s[i + 1]);
+		if (high < 0 || low < 0)
+			return false;
+		*p++ = (char)(high << 4 | low);
+	}
+	ret->len += n / 2 - 1;
+	return true;
+}
+
+static void set_bytes(struct value *v, enum value_type type, const void *data,
+		      size_t n)
+{
+	v->type = type;
+	v->bytes.data = data;
+	v->bytes.len = n;
+}
+
+int csv_value(const struct csv_field *field, enum affinity affinity,
+	      struct buf *scratch, struct value *ret)
+{
+	enum number_kind kind = NUMBER_NONE;
+	struct value v = {.type = VALUE_NULL};
+	int64_t integer = 0;
+	double real = 0.0;
+
+	buf_clear(scratch);
+	if (!field->quoted && affinity != AFFINITY_TEXT)
+		kind = number_parse(field->data, field->len, &integer, &real);
+	if (kind == NUMBER_INTEGER) {
+		v.type = VALUE_INTEGER;
+		v.integer = integer;
+	} else if (kind == NUMBER_REAL) {
+		v.type = VALUE_REAL;
+		v.real = real;
+	} else if (field->quoted) {
+		set_bytes(&v, VALUE_TEXT, field->data, field->len);
+	} else if (decode_blob(field->data, field->len, scratch)) {
+		set_bytes(&v, VALUE_BLOB, scratch->data, scratch->len);
+	} else if (field->len > 0) {
+		set_bytes(&v, VALUE_TEXT, field->data, field->len);
+	}
+	if (buf_error(scratch))
+		return buf_error(scratch);
+	*ret = v;
+	return 0;
+}
