@@ -17,14 +17,19 @@ void buf_clear(struct buf *b)
 	b->error = 0;
 }
 
-/* Appends nothing more: a failed buffer pretends to be full. */
+/* Nothing more is appended: a failed buffer is full. */
 static char *fail(struct buf *b, int r)
 {
 	if (b->error == 0)
 		b->error = r;
+	b->cap = b->len;
 	return NULL;
 }
 
+/*
+ * The capacity never exceeds the maximum, so that buf_reserve() need not look
+ * at it; the byte behind it is for the NUL.
+ */
 char *buf_reserve_slow(struct buf *b, size_t n)
 {
 	size_t cap;
@@ -32,15 +37,15 @@ char *buf_reserve_slow(struct buf *b, size_t n)
 
 	if (b->error)
 		return NULL;
-	if (n > b->max || b->len > b->max - n)
+	if (n > b->max - b->len)
 		return fail(b, -EFBIG);
-	if (b->cap - b->len >= n)
-		return b->data + b->len;
 
 	cap = b->cap ? b->cap : 64;
-	while (cap - b->len < n)
+	while (cap - b->len < n && cap < b->max / 2)
 		cap *= 2;
-	data = realloc(b->data, cap);
+	if (cap - b->len < n || cap > b->max)
+		cap = b->max;
+	data = realloc(b->data, cap + 1);
 	if (!data)
 		return fail(b, -ENOMEM);
 	b->data = data;
@@ -61,8 +66,8 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 		(void)fail(b, -EINVAL);
 		return;
 	}
-	p = buf_reserve(b, (size_t)n + 1);
-	if (!p)
+	p = buf_reserve(b, (size_t)n);
+	if (!p || n == 0) /* without data there is no room for the NUL */
 		return;
 	va_start(args, fmt);
 	(void)vsnprintf(p, (size_t)n + 1, fmt, args); /* measured above */
@@ -72,14 +77,9 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 
 const char *buf_str(struct buf *b)
 {
-	char *p;
-
-	if (b->error)
+	if (b->error || (!b->data && !buf_reserve_slow(b, 0)))
 		return NULL;
-	p = buf_reserve(b, 1);
-	if (!p)
-		return NULL;
-	*p = '\0';
+	b->data[b->len] = '\0';
 	return b->data;
 }
 

@@ -18,8 +18,8 @@
 struct buf {
 	char *data;  /* owned; NUL-terminated by buf_str() only */
 	size_t len;  /* bytes in use */
-	size_t cap;  /* bytes allocated */
-	size_t max;  /* len never exceeds this */
+	size_t cap;  /* len may grow to this; one more byte is allocated */
+	size_t max;  /* cap never exceeds this */
 	int error;   /* 0, or the negative errno of the first failure */
 };
 
