@@ -167,7 +167,7 @@ void json_real(struct json *j, double v)
 	buf_add(j->b, text, number_format_real(v, text));
 }
 
-void json_bool(struct json *j, bool v)
+void json_boolean(struct json *j, bool v)
 {
 	begin_value(j);
 	buf_puts(j->b, v ? "true" : "false");

@@ -52,7 +52,7 @@ void json_string(struct json *j, const char *s, size_t n);
 void json_int(struct json *j, int64_t v);
 /* number_format_real(): 1.0, 1.0e999 for infinity; NaN cannot be stored. */
 void json_real(struct json *j, double v);
-void json_bool(struct json *j, bool v);
+void json_boolean(struct json *j, bool v);
 void json_null(struct json *j);
 /* base64 (RFC 4648, 4) with its padding */
 void json_blob(struct json *j, const void *data, size_t n);
@@ -79,10 +79,10 @@ static inline void json_key_real(struct json *j, const char *key, double v)
 	json_real(j, v);
 }
 
-static inline void json_key_bool(struct json *j, const char *key, bool v)
+static inline void json_key_boolean(struct json *j, const char *key, bool v)
 {
 	json_key(j, key);
-	json_bool(j, v);
+	json_boolean(j, v);
 }
 
 static inline void json_key_null(struct json *j, const char *key)
