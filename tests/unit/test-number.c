@@ -476,8 +476,8 @@ static void test_locale_has_no_say(void **state)
 	double v;
 
 	(void)state;
-	if (!setlocale(LC_ALL, "de_DE.UTF-8"))
-		skip();
+	/* Where the system lacks it, this shows no more than the others. */
+	(void)setlocale(LC_ALL, "de_DE.UTF-8");
 	assert_string_equal(format_real(1.25e-9, text), "1.25e-9");
 	assert_int_equal(number_parse("1.23456789012345678901", 22, NULL, &v),
 			 NUMBER_REAL);
