@@ -51,19 +51,43 @@ static unsigned count_digits(uint64_t v)
 	return n + (v >= pow10[n]);
 }
 
-/* Writes exactly n digits of v; the caller has counted them. */
+static void put_pair(char *p, uint32_t v)
+{
+	memcpy(p, pairs + 2 * v, 2);
+}
+
+static void put_eight(char *p, uint32_t v)
+{
+	put_pair(p, v / 1000000);
+	put_pair(p + 2, v / 10000 % 100);
+	put_pair(p + 4, v / 100 % 100);
+	put_pair(p + 6, v % 100);
+}
+
+/*
+ * Writes exactly n digits of v; the caller has counted them. Blocks of eight
+ * can be computed side by side, and in 32 bits.
+ */
 static void put_digits(char *p, uint64_t v, unsigned n)
 {
+	uint32_t rest;
+
 	p += n;
-	while (v >= 100) {
-		p -= 2;
-		memcpy(p, pairs + v % 100 * 2, 2);
-		v /= 100;
+	while (v >= 100000000) {
+		p -= 8;
+		put_eight(p, (uint32_t)(v % 100000000));
+		v /= 100000000;
 	}
-	if (v >= 10)
-		memcpy(p - 2, pairs + v * 2, 2);
+	rest = (uint32_t)v;
+	while (rest >= 100) {
+		p -= 2;
+		put_pair(p, rest % 100);
+		rest /= 100;
+	}
+	if (rest >= 10)
+		put_pair(p - 2, rest);
 	else
-		p[-1] = (char)('0' + v);
+		p[-1] = (char)('0' + rest);
 }
 
 static char *put_uint(char *p, uint64_t v)
@@ -102,31 +126,32 @@ size_t number_format_int(int64_t v, char ret[NUMBER_BYTES_MAX])
 static char *put_decimal(char *p, double v)
 {
 	int64_t r;
-	unsigned fraction;
+	uint32_t fraction; /* millionths */
 
-	if (v >= 1e13)
-		return NULL;
-	r = (int64_t)(v * 1e2 + 0.5);
-	if ((double)r / 1e2 == v) {
+	if (v < 1e9) {
+		r = (int64_t)(v * 1e6 + 0.5);
+		if ((double)r / 1e6 != v)
+			return NULL;
+		fraction = (uint32_t)((uint64_t)r % 1000000);
+		p = put_uint(p, (uint64_t)r / 1000000);
+	} else if (v < 1e13) {
+		r = (int64_t)(v * 1e2 + 0.5);
+		if ((double)r / 1e2 != v)
+			return NULL;
+		fraction = (uint32_t)((uint64_t)r % 100) * 10000;
 		p = put_uint(p, (uint64_t)r / 100);
-		fraction = (unsigned)((uint64_t)r % 100);
-		*p++ = '.';
-		memcpy(p, pairs + fraction * 2, 2);
-		return p + (p[1] == '0' ? 1 : 2);
+	} else {
+		return NULL;
 	}
-	if (v >= 1e9)
-		return NULL;
-	r = (int64_t)(v * 1e6 + 0.5);
-	if ((double)r / 1e6 != v)
-		return NULL;
-	p = put_uint(p, (uint64_t)r / 1000000);
-	fraction = (unsigned)((uint64_t)r % 1000000);
 	*p++ = '.';
-	memcpy(p, pairs + fraction / 10000 * 2, 2);
-	memcpy(p + 2, pairs + fraction / 100 % 100 * 2, 2);
-	memcpy(p + 4, pairs + fraction % 100 * 2, 2);
+	put_pair(p, fraction / 10000);
+	fraction %= 10000;
+	if (fraction == 0)
+		return p + (p[1] == '0' ? 1 : 2);
+	put_pair(p + 2, fraction / 100);
+	put_pair(p + 4, fraction % 100);
 	p += 6;
-	while (p[-1] == '0') /* not all are: the fraction is not 0 here */
+	while (p[-1] == '0')
 		p--;
 	return p;
 }
@@ -257,6 +282,8 @@ static uint64_t round_to_odd(struct pow10 g, uint64_t c)
 	return (uint64_t)(high >> 64) | ((uint64_t)high > 1);
 }
 
+#define DIGITS_BLOCK 20 /* 17 and some: whole words */
+
 /* digits * 10^exponent */
 struct decimal {
 	uint64_t digits; /* up to 17, may end in zeros */
@@ -324,58 +351,64 @@ static struct decimal schubfach(double v)
 				round_to_odd(g, (4 * c + 2) << h) - odd, k);
 }
 
-/* n digits, the first of which counts 10^exponent; 1e-5 <= v < 1e16 */
-static char *put_plain(char *p, const char *digits, int n, int exponent)
+/*
+ * The digits of a shortest text, with room behind them: they are copied in
+ * blocks of a fixed size, for which no function need be called.
+ */
+struct digits {
+	char text[2 * DIGITS_BLOCK];
+	int n;
+	int exponent; /* the first digit counts 10^exponent */
+};
+
+/* 1e-5 <= v < 1e16 */
+static char *put_plain(char *p, const struct digits *d)
 {
-	int n_whole = exponent + 1;
+	int n_whole = d->exponent + 1;
 
 	if (n_whole <= 0) {
 		memcpy(p, "0.0000", 6);
 		p += 2 - n_whole;
-		memcpy(p, digits, (size_t)n);
-		return p + n;
+		memcpy(p, d->text, DIGITS_BLOCK);
+		return p + d->n;
 	}
-	if (n <= n_whole) {
-		memcpy(p, digits, (size_t)n);
-		memset(p + n, '0', (size_t)(n_whole - n));
+	memcpy(p, d->text, DIGITS_BLOCK);
+	if (d->n <= n_whole) {
+		memset(p + d->n, '0', (size_t)(n_whole - d->n));
 		p += n_whole;
 		*p++ = '.';
 		*p++ = '0';
 		return p;
 	}
-	memcpy(p, digits, (size_t)n_whole);
 	p[n_whole] = '.';
-	memcpy(p + n_whole + 1, digits + n_whole, (size_t)(n - n_whole));
-	return p + n + 1;
+	memcpy(p + n_whole + 1, d->text + n_whole, DIGITS_BLOCK);
+	return p + d->n + 1;
 }
 
-static char *put_scientific(char *p, const char *digits, int n, int exponent)
+static char *put_scientific(char *p, const struct digits *d)
 {
-	*p++ = digits[0];
-	*p++ = '.';
-	if (n == 1) {
-		*p++ = '0';
-	} else {
-		memcpy(p, digits + 1, (size_t)n - 1);
-		p += n - 1;
-	}
+	p[0] = d->text[0];
+	p[1] = '.';
+	p[2] = '0';
+	if (d->n > 1)
+		memcpy(p + 2, d->text + 1, DIGITS_BLOCK);
+	p += d->n > 1 ? d->n + 1 : 3;
 	*p++ = 'e';
-	return put_int(p, exponent);
+	return put_int(p, d->exponent);
 }
 
 static char *put_shortest(char *p, double v)
 {
-	struct decimal d = schubfach(v);
-	char digits[20];
-	int n = (int)count_digits(d.digits);
-	int exponent = d.exponent + n - 1;
+	struct decimal decimal = schubfach(v);
+	struct digits d = {.n = (int)count_digits(decimal.digits)};
 
-	put_digits(digits, d.digits, (unsigned)n);
-	while (n > 1 && digits[n - 1] == '0')
-		n--;
-	if (exponent >= -5 && exponent < 16)
-		return put_plain(p, digits, n, exponent);
-	return put_scientific(p, digits, n, exponent);
+	put_digits(d.text, decimal.digits, (unsigned)d.n);
+	d.exponent = decimal.exponent + d.n - 1;
+	while (d.n > 1 && d.text[d.n - 1] == '0')
+		d.n--;
+	if (d.exponent >= -5 && d.exponent < 16)
+		return put_plain(p, &d);
+	return put_scientific(p, &d);
 }
 
 size_t number_format_real(double v, char ret[NUMBER_BYTES_MAX])

@@ -7,7 +7,7 @@
 
 #include "outboxfs/base/defs.h"
 
-#define NUMBER_BYTES_MAX 32 /* room that every formatter here is content with \
+#define NUMBER_BYTES_MAX 40 /* room that every formatter here is content with \
 			     */
 
 /* Decimal digits of v, no NUL; returns how many bytes were written. */
