@@ -41,34 +41,39 @@ void csv_put_blob(struct buf *b, const void *data, size_t n)
 }
 
 /*
- * Whether any byte is special: as csv_scan(), but the last word overlaps the
- * one before, as nobody asks where. Most fields have less than 16 bytes.
+ * Copies n bytes unless one of them is special: false, and what is behind p
+ * does not matter. The last word overlaps the one before it, so that the fields
+ * that most rows are made of cost two loads and two stores and no call.
  */
-static bool has_special(const char *s, size_t n)
+static inline bool copy_plain(char *p, const char *s, size_t n)
 {
-	uint64_t first;
-	uint64_t last;
+	uint64_t word;
 	uint32_t half[2];
 
 	if (n >= 8) {
 		for (size_t i = 0; i + 8 < n; i += 8) {
-			memcpy(&first, s + i, 8);
-			if (csv_word_special(first))
-				return true;
+			memcpy(&word, s + i, 8);
+			if (csv_word_special(word))
+				return false;
+			memcpy(p + i, &word, 8);
 		}
-		memcpy(&last, s + n - 8, 8);
-		return csv_word_special(last);
+		memcpy(&word, s + n - 8, 8);
+		memcpy(p + n - 8, &word, 8);
+		return !csv_word_special(word);
 	}
 	if (n >= 4) {
 		memcpy(&half[0], s, 4);
 		memcpy(&half[1], s + n - 4, 4);
-		return csv_word_special((uint64_t)half[0] << 32 | half[1]);
+		memcpy(p, &half[0], 4);
+		memcpy(p + n - 4, &half[1], 4);
+		return !csv_word_special((uint64_t)half[0] << 32 | half[1]);
 	}
 	for (size_t i = 0; i < n; i++) {
 		if (csv_is_special(s[i]))
-			return true;
+			return false;
+		p[i] = s[i];
 	}
-	return false;
+	return true;
 }
 
 static bool reads_as_number(const char *s, size_t n)
@@ -100,12 +105,20 @@ static void put_quoted(struct buf *b, const char *s, size_t n)
 void csv_put_text(struct buf *b, const char *s, size_t n,
 		  enum affinity affinity)
 {
-	if (n == 0 || has_special(s, n) ||
-	    (n >= 2 && s[0] == '\\' && s[1] == 'x') ||
-	    (affinity != AFFINITY_TEXT && reads_as_number(s, n)))
-		put_quoted(b, s, n);
+	bool plain = n > 0 && !(n >= 2 && s[0] == '\\' && s[1] == 'x') &&
+		     !(affinity != AFFINITY_TEXT && reads_as_number(s, n));
+	char *p;
+
+	if (plain) {
+		p = buf_reserve(b, n);
+		if (!p)
+			return;
+		plain = copy_plain(p, s, n);
+	}
+	if (plain)
+		b->len += n;
 	else
-		buf_add(b, s, n);
+		put_quoted(b, s, n);
 }
 
 void csv_put_name(struct buf *b, const char *name)
