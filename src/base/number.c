@@ -117,11 +117,12 @@ size_t number_format_int(int64_t v, char ret[NUMBER_BYTES_MAX])
 /*
  * Most reals in a table are money and measures: few decimals, few digits.
  *
- * Where r is an integer below 1e15 and r / 100, which IEEE 754 rounds
- * correctly, is v again, then strtod of the text of r / 100 is v as well. That
+ * Where r is an integer below 1e15 and r / 1e6, which IEEE 754 rounds
+ * correctly, is v again, then strtod of the text of r / 1e6 is v as well. That
  * text has at most 15 digits; no two such texts read back to the same double,
  * so that no shorter one exists either, once trailing zeros are gone. Whether
  * the multiplication was exact does not matter: a wrong r fails the division.
+ * Larger values have two decimals or take the long way.
  */
 static char *put_decimal(char *p, double v)
 {

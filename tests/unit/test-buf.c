@@ -93,6 +93,7 @@ static void test_failed_drops_what_would_fit(void **state)
 	for (int i = 0; i < 200; i++)
 		buf_puts(&b, "def");
 	buf_printf(&b, "%d", 1);
+	assert_int_equal(b.len, 3);
 	assert_null(buf_str(&b));
 	buf_deinit(&b);
 }

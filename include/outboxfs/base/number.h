@@ -22,7 +22,7 @@ size_t number_format_int(int64_t v, char ret[NUMBER_BYTES_MAX]);
  * infinity. NaN cannot be stored by SQLite; it is written as 0.0.
  *
  * Two ways, same result: a value with up to six decimals is found by one
- * multiplication and one division, exact below 2^53; any other by Schubfach
+ * multiplication and one division, exact below 1e15; any other by Schubfach
  * (R. Giulietti, "The Schubfach way to render doubles", 2020).
  *
  * No NUL; returns how many bytes were written.
