@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * An adopted database as the rest of outboxfs sees it: POVs and their
+ * directories, numbered; what changed and when; rows as CSV. No SQL leaks
+ * above this header.
+ *
+ * All reading happens in an artifact_read: one consistent, latest committed
+ * state. Beginning one notices what others have done to the database since
+ * the last: commits (open marks are folded first), a changed schema, another
+ * file in its place.
+ *
+ * Any thread may use a struct artifact; an artifact_read has one user.
+ */
+
+#include <sys/types.h>
+
+#include "outboxfs/artifact/model.h"
+#include "outboxfs/base/name.h"
+
+struct artifact;
+
+struct artifact_options {
+	int busy_ms;    /* how long a patient caller waits for a lock */
+	int cache_kib;  /* page cache of each connection */
+	unsigned n_connections_max;
+};
+
+#define ARTIFACT_OPTIONS_DEFAULT \
+	{.busy_ms = 5000, .cache_kib = 2048, .n_connections_max = 32}
+
+/*
+ * path is copied. -ENODATA: not adopted; -ESTALE: the schema has changed since
+ * (run adopt again); or as db.h says.
+ */
+NODISCARD int artifact_open(const char *path,
+			    const struct artifact_options *options,
+			    struct artifact **ret, struct err *err);
+struct artifact *artifact_free(struct artifact *a); /* no reads are left */
+DEFINE_FREEP(artifact)
+
+/* Change number and modification time of one file. change 0: never had rows. */
+struct artifact_mark {
+	int64_t change;
+	wall_s_t time;
+};
+
+struct artifact_read {
+	const struct model *model; /* borrowed until the read ends */
+	/*
+	 * There are open marks that could not be folded (a long writer, a
+	 * database that cannot be written): what carries one is not final.
+	 */
+	bool unsettled;
+	struct artifact_world *world; /* private */
+	struct db *db;                /* private */
+};
+
+#define ARTIFACT_READ_NULL {.world = NULL}
+
+/*
+ * patient: may wait for locks, fold, reopen, read much. Else -EWOULDBLOCK
+ * says that a patient call is needed. Errors as artifact_open(), and -EBUSY.
+ */
+NODISCARD int artifact_read_begin(struct artifact *a, bool patient,
+				  struct artifact_read *ret, struct err *err);
+void artifact_read_end(struct artifact_read *rd); /* for CLEANUP() */
+
+/* A directory of data/ (level < n_dims) or a POV (level == n_dims). */
+struct artifact_node {
+	struct arena arena; /* owns the values' bytes */
+	int64_t id;         /* of a directory, or of a POV; never reused */
+	int64_t parent;     /* of a directory; 0 above the root */
+	unsigned level;     /* how many values it has */
+	struct value values[MODEL_DIMS_MAX];
+	wall_s_t time;      /* modified */
+	struct artifact_mark marks[MODEL_SLOTS_MAX]; /* POV: by slot */
+};
+
+#define ARTIFACT_NODE_NULL {.arena = ARENA_NULL}
+#define ARTIFACT_DIR_ROOT  1 /* the id of data/ itself */
+
+void artifact_node_deinit(struct artifact_node *node); /* for CLEANUP() */
+
+/* -ENOENT: there is none with this id. */
+NODISCARD int artifact_dir(struct artifact_read *rd, int64_t id,
+			   struct artifact_node *ret);
+NODISCARD int artifact_pov(struct artifact_read *rd, int64_t id,
+			   struct artifact_node *ret);
+
+/* A child of a directory: a directory again, or at the last level a POV. */
+struct artifact_entry {
+	int64_t id;
+	struct name name;
+	wall_s_t time;
+};
+
+/* The child of this name. -ENOENT. */
+NODISCARD int artifact_lookup(struct artifact_read *rd,
+			      const struct artifact_node *dir,
+			      const char *name, size_t len,
+			      struct artifact_entry *ret);
+
+/*
+ * Children that have rows, with ids above after, in order of id. The callback
+ * returns 0 to go on, 1 to stop, or an error.
+ */
+typedef int (*artifact_list_func_t)(const struct artifact_entry *entry,
+				    void *arg);
+NODISCARD int artifact_list(struct artifact_read *rd,
+			    const struct artifact_node *dir, int64_t after,
+			    artifact_list_func_t func, void *arg);
+
+/* The name of a node's last value, as lookup and list have it. */
+NODISCARD int artifact_name(struct artifact_read *rd,
+			    const struct artifact_node *node,
+			    struct name *ret);
+
+/* 1: the table has rows of this POV; 0: none. */
+NODISCARD int artifact_has_rows(struct artifact_read *rd,
+				const struct model_table *t,
+				const struct artifact_node *pov);
+
+/* 1: under an open mark, so not final; 0: settled. pov NULL: a setup table. */
+NODISCARD int artifact_is_open(struct artifact_read *rd,
+			       const struct model_table *t,
+			       const struct artifact_node *pov);
+
+NODISCARD int artifact_setup_mark(struct artifact_read *rd,
+				  const struct model_table *t,
+				  struct artifact_mark *ret);
+
+/*
+ * The label that the dimension's table has for a node's value; 0: none, the
+ * value is its own label. *ret_mark: when it changed last, or zeros. The
+ * label's bytes are owned by arena.
+ */
+NODISCARD int artifact_label(struct artifact_read *rd, unsigned dim,
+			     const struct value *value, struct arena *arena,
+			     struct value *ret_label,
+			     struct artifact_mark *ret_mark);
+
+/*
+ * Rows as CSV with a header, in pieces of about 256 KiB. write returns 0 or
+ * an error, which ends it. pov is NULL for a setup table.
+ */
+struct artifact_sink {
+	int (*write)(void *arg, const char *data, size_t n);
+	void *arg;
+};
+NODISCARD int artifact_rows(struct artifact_read *rd,
+			    const struct model_table *t,
+			    const struct artifact_node *pov,
+			    const struct artifact_sink *sink, int64_t *ret_rows,
+			    struct err *err);
+
+/* The last change number given out. */
+NODISCARD int artifact_change(struct artifact_read *rd, int64_t *ret);
+/* Registered POVs, with rows or once with rows. Counts an index. */
+NODISCARD int artifact_count_povs(struct artifact_read *rd, int64_t *ret);
+
+/*
+ * What has changed after a change number, for those who cache: every POV and
+ * setup table that was marked, and every dimension value whose name may have
+ * changed. Values are borrowed during the call.
+ */
+struct artifact_watch {
+	int (*pov)(int64_t id, int64_t parent, void *arg);
+	int (*table)(const struct model_table *t, void *arg);
+	int (*label)(unsigned dim, const struct value *value,
+		     const struct value *old_label, bool had_label, void *arg);
+	void *arg;
+};
+NODISCARD int artifact_changes(struct artifact_read *rd, int64_t after,
+			       const struct artifact_watch *watch);
+
+/* Directories at this level whose last value is value; at most n_max ids. */
+NODISCARD int artifact_dirs_of(struct artifact_read *rd, unsigned dim,
+			       const struct value *value, int64_t *ret_parents,
+			       size_t n_max, size_t *ret_n);
+
+/*
+ * The name of the database's present timeline. It is drawn anew by
+ * artifact_set_timeline(), durably: what was cached under a name holds as
+ * long as the database bears it, and after a restore from a backup it bears
+ * an older one.
+ */
+#define TIMELINE_BYTES 40
+NODISCARD int artifact_timeline(struct artifact_read *rd,
+				char ret[TIMELINE_BYTES]);
+NODISCARD int artifact_set_timeline(struct artifact *a, const char *timeline,
+				    struct err *err);
+
+/*
+ * Numbers that tell one database file, schema and timeline of reads from the
+ * next: whoever caches by change number drops everything when it moves.
+ */
+uint64_t artifact_generation(struct artifact *a);

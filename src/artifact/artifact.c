@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of an adopted database: opening it, noticing that it has become
+ * another one, and handing out consistent reads.
+ *
+ * What a connection remembers (db_note) is the data_version at which it found
+ * no open marks and the schema unchanged; while that stands, beginning a read
+ * costs one pragma.
+ */
+#include "outboxfs/artifact/artifact.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "artifact/meta.h"
+#include "artifact/world.h"
+#include "outboxfs/base/clock.h"
+#include "outboxfs/base/log.h"
+
+#define FOLD_BUSY_MS 250
+
+static struct artifact_world *world_free(struct artifact_world *w)
+{
+	if (!w)
+		return NULL;
+	db_pool_free(w->pool);
+	db_free(w->writer);
+	lock_deinit(&w->writer_lock);
+	free(w->sql);
+	model_free(w->model);
+	arena_deinit(&w->arena);
+	free(w);
+	return NULL;
+}
+
+static void world_freep(struct artifact_world **w)
+{
+	*w = world_free(*w);
+}
+
+static void world_unref(struct artifact_world *w)
+{
+	if (w && atomic_fetch_sub(&w->n_refs, 1) == 1)
+		world_free(w);
+}
+
+/* On a disk that cannot change, and with no log to read, no locks are needed. */
+static bool is_immutable(const char *path)
+{
+	char wal[4096];
+	struct statvfs fs;
+	struct stat st;
+
+	if (statvfs(path, &fs) < 0 || !(fs.f_flag & ST_RDONLY))
+		return false;
+	(void)snprintf(wal, sizeof(wal), "%s-wal", path);
+	return stat(wal, &st) < 0 || st.st_size == 0;
+}
+
+static int read_version(struct db *db, enum query query, int64_t *ret)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(db, query, &stmt);
+	if (r == 0)
+		r = db_step(stmt);
+	if (r < 0)
+		return r;
+	*ret = sqlite3_column_int64(stmt, 0);
+	return 0;
+}
+
+static int world_load(struct artifact_world *w, const char *path,
+		      const struct artifact_options *options, struct err *err)
+{
+	CLEANUP(db_freep) struct db *db = NULL;
+	CLEANUP(db_rollback) struct db_txn txn = DB_TXN_NULL;
+	struct db_config config = {
+		.path = path,
+		.readonly = true,
+		.immutable = is_immutable(path),
+		.busy_ms = options->busy_ms,
+		.cache_kib = options->cache_kib,
+	};
+	int r;
+
+	w->writable = access(path, W_OK) == 0 && !config.immutable;
+	r = db_open(&config, &db, err);
+	if (r == 0 && (r = db_begin(db, &txn)) < 0)
+		err_set(err, r, "cannot read '%s': %s", path,
+			sqlite3_errmsg(db_handle(db)));
+	if (r == 0)
+		r = db_int(db, "PRAGMA schema_version", &w->schema_version,
+			   err);
+	if (r == -EBADMSG)
+		return err_prefix(err, r,
+				  "'%s' is damaged, encrypted, or not an SQLite database",
+				  path);
+	if (r == 0)
+		r = meta_load(db, &w->model, err);
+	if (r == 0)
+		r = query_build(w);
+	if (r < 0)
+		return r;
+	config.sql = (struct db_sql){.text = w->sql, .n = w->n_sql};
+	config.busy_ms = 0;
+	return db_pool_new(&config, options->n_connections_max, &w->pool);
+}
+
+static int world_open(struct artifact *a, struct artifact_world **ret,
+		      struct err *err)
+{
+	CLEANUP(world_freep) struct artifact_world *w = calloc(1, sizeof(*w));
+	struct stat st;
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	w->path = arena_strdup(&w->arena, a->path);
+	if (!w->path)
+		return -ENOMEM;
+	w->n_refs = 1;
+	lock_init(&w->writer_lock, "writer", LOCK_RANK_WRITER);
+	if (stat(a->path, &st) < 0)
+		return err_set(err, -errno,
+			       "database '%s' is gone: put it back, and the mount goes on",
+			       a->path);
+	w->dev = st.st_dev;
+	w->ino = st.st_ino;
+	r = world_load(w, a->path, &a->options, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(w);
+	return 0;
+}
+
+int world_writer_locked(struct artifact_world *w, struct err *err)
+{
+	struct db_config config = {
+		.path = w->path,
+		.sql = {.text = w->sql, .n = w->n_sql},
+		.cache_kib = 2048,
+	};
+
+	lock_assert_held(&w->writer_lock);
+	return w->writer ? 0 : db_open(&config, &w->writer, err);
+}
+
+int artifact_open(const char *path, const struct artifact_options *options,
+		  struct artifact **ret, struct err *err)
+{
+	CLEANUP(artifact_freep) struct artifact *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	lock_init(&a->open_lock, "open", LOCK_RANK_OPEN);
+	lock_init(&a->lock, "world", LOCK_RANK_WORLD);
+	a->options = *options;
+	a->path = realpath(path, NULL);
+	if (!a->path)
+		return err_set(err, -errno,
+			       "cannot find database '%s': %s", path,
+			       strerrordesc_np(errno));
+	r = world_open(a, &a->world, err);
+	if (r < 0)
+		return r;
+	a->generation = a->world->generation = 1;
+	*ret = TAKE_PTR(a);
+	return 0;
+}
+
+struct artifact *artifact_free(struct artifact *a)
+{
+	if (!a)
+		return NULL;
+	world_unref(a->world);
+	lock_deinit(&a->lock);
+	lock_deinit(&a->open_lock);
+	free(a->path);
+	free(a);
+	return NULL;
+}
+
+uint64_t artifact_generation(struct artifact *a)
+{
+	LOCK_SCOPE(&a->lock);
+
+	return a->generation;
+}
+
+/* The present world with a reference; NULL: there is none. */
+static struct artifact_world *get_world(struct artifact *a)
+{
+	LOCK_SCOPE(&a->lock);
+
+	if (a->world)
+		atomic_fetch_add(&a->world->n_refs, 1);
+	return a->world;
+}
+
+/* Is the file at the path still the one that this world is of? */
+static bool same_file(const struct artifact *a, const struct artifact_world *w)
+{
+	struct stat st;
+
+	return stat(a->path, &st) == 0 && st.st_dev == w->dev &&
+	       st.st_ino == w->ino;
+}
+
+/* Puts another world in the place of old, if nobody has done so already. */
+static int reopen(struct artifact *a, const struct artifact_world *old,
+		  struct err *err)
+{
+	LOCK_SCOPE(&a->open_lock);
+	struct artifact_world *fresh = NULL;
+	struct artifact_world *gone;
+	struct err why = ERR_NULL;
+	int r;
+
+	lock_take(&a->lock);
+	if (a->world != old || (!a->world && clock_mono() < a->retry_at)) {
+		r = a->world ? 0 : a->why_code;
+		if (r < 0)
+			*err = a->why;
+		lock_drop(&a->lock);
+		return r;
+	}
+	lock_drop(&a->lock);
+
+	r = world_open(a, &fresh, &why);
+	if (r < 0)
+		log_err("%s", err_text(&why, r));
+	else
+		log_notice("database '%s' was changed or replaced: read anew",
+			   a->path);
+
+	lock_take(&a->lock);
+	gone = a->world;
+	a->world = fresh;
+	a->generation++;
+	if (fresh)
+		fresh->generation = a->generation;
+	a->why = why;
+	a->why_code = r;
+	a->retry_at = clock_mono() + 200000;
+	lock_drop(&a->lock);
+
+	world_unref(gone);
+	if (r < 0)
+		*err = why;
+	return r;
+}
+
+/*
+ * Looks what has happened since this connection looked last. 0: nothing that
+ * matters, or it was dealt with; 1: begin again; -ESTALE: the schema is
+ * another one; -EWOULDBLOCK: only a patient caller can go on.
+ */
+static int look(struct artifact_read *rd, bool patient, struct err *err)
+{
+	struct artifact_world *w = rd->world;
+	int64_t *seen = db_note(rd->db);
+	int64_t version;
+	int64_t schema;
+	int64_t open;
+	int r;
+
+	r = read_version(rd->db, Q_DATA_VERSION, &version);
+	if (r < 0 || version == *seen)
+		return r;
+	r = read_version(rd->db, Q_SCHEMA_VERSION, &schema);
+	if (r == 0 && schema != w->schema_version)
+		return -ESTALE;
+	if (r == 0)
+		r = read_version(rd->db, Q_OPEN, &open);
+	if (r < 0)
+		return r;
+	if (!open) {
+		*seen = version;
+		return 0;
+	}
+	if (!patient)
+		return -EWOULDBLOCK;
+	(void)sqlite3_exec(db_handle(rd->db), "ROLLBACK", NULL, NULL, NULL);
+	r = fold(w, FOLD_BUSY_MS, err);
+	if (r < 0)
+		return r;
+	rd->unsettled = r == 0;
+	return 1;
+}
+
+static int begin_on(struct artifact *a, struct artifact_world *w, bool patient,
+		    struct artifact_read *rd, struct err *err)
+{
+	struct db_txn txn = DB_TXN_NULL;
+	int r;
+
+	r = db_pool_get(w->pool, &rd->db, err);
+	if (r < 0)
+		return r;
+	rd->world = w;
+	rd->model = w->model;
+	rd->unsettled = false;
+	db_set_busy(rd->db, patient ? a->options.busy_ms : 0);
+
+	/* A writer in a loop can open marks faster than we fold: give up soon. */
+	for (int i = 0; i < 4; i++) {
+		r = db_begin(rd->db, &txn);
+		if (r < 0)
+			return r;
+		if (rd->unsettled)
+			return 0;
+		r = look(rd, patient, err);
+		if (r != 1)
+			return r;
+	}
+	r = db_begin(rd->db, &txn);
+	rd->unsettled = true;
+	return r;
+}
+
+int artifact_read_begin(struct artifact *a, bool patient,
+			struct artifact_read *ret, struct err *err)
+{
+	struct artifact_read rd = ARTIFACT_READ_NULL;
+	struct artifact_world *w;
+	int r = -ESTALE;
+
+	for (int i = 0; i < 3; i++) {
+		w = get_world(a);
+		if (w && same_file(a, w)) {
+			r = begin_on(a, w, patient, &rd, err);
+			if (r == 0) {
+				*ret = rd;
+				return 0;
+			}
+			rd.world = w;
+			artifact_read_end(&rd);
+			if (r == -EBUSY && !patient)
+				return -EWOULDBLOCK;
+			if (r != -ESTALE)
+				return r;
+		} else {
+			world_unref(w);
+		}
+		if (!patient)
+			return -EWOULDBLOCK;
+		r = reopen(a, w, err);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+void artifact_read_end(struct artifact_read *rd)
+{
+	if (!rd->world)
+		return;
+	if (rd->db) {
+		if (!sqlite3_get_autocommit(db_handle(rd->db)))
+			(void)sqlite3_exec(db_handle(rd->db), "COMMIT", NULL,
+					   NULL, NULL);
+		db_pool_put(rd->world->pool, rd->db);
+	}
+	world_unref(rd->world);
+	*rd = (struct artifact_read)ARTIFACT_READ_NULL;
+}
+
+int artifact_change(struct artifact_read *rd, int64_t *ret)
+{
+	return read_version(rd->db, Q_CHANGE, ret);
+}
+
+int artifact_count_povs(struct artifact_read *rd, int64_t *ret)
+{
+	return read_version(rd->db, Q_POV_COUNT, ret);
+}
+
+int artifact_timeline(struct artifact_read *rd, char ret[TIMELINE_BYTES])
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	const char *text;
+	int r;
+
+	r = db_stmt(rd->db, Q_TIMELINE, &stmt);
+	if (r == 0)
+		r = db_step(stmt);
+	if (r < 0)
+		return r;
+	text = (const char *)sqlite3_column_text(stmt, 0);
+	(void)snprintf(ret, TIMELINE_BYTES, "%s", text ? text : "");
+	return 0;
+}
+
+int artifact_set_timeline(struct artifact *a, const char *timeline,
+			  struct err *err)
+{
+	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
+	struct artifact_world *w = get_world(a);
+	int r;
+
+	if (!w)
+		return -EIO;
+	lock_take(&w->writer_lock);
+	r = w->writable ? world_writer_locked(w, err) : -EROFS;
+	if (r == 0) {
+		db_set_busy(w->writer, FOLD_BUSY_MS);
+		r = db_exec(w->writer, "PRAGMA synchronous=FULL", err);
+	}
+	if (r == 0)
+		r = db_prepare(w->writer,
+			       "UPDATE outboxfs_model SET timeline = ?1",
+			       &stmt, err);
+	if (r == 0) {
+		sqlite3_bind_text(stmt, 1, timeline, -1, SQLITE_STATIC);
+		r = db_step(stmt);
+		db_finalize(&stmt);
+		/* What comes back when the power goes is as old, not wrong. */
+		if (db_exec(w->writer, "PRAGMA synchronous=NORMAL", NULL) < 0)
+			w->writer = db_free(w->writer);
+	}
+	lock_drop(&w->writer_lock);
+	world_unref(w);
+	return r;
+}

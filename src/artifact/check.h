@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "outboxfs/artifact/model.h"
+#include "outboxfs/db/db.h"
+
+/*
+ * Compares a parsed model with the schema of the database and fills in what
+ * the schema knows. -EINVAL: it does not fit; err names table and column and
+ * says what to do. Other errors come from the database.
+ */
+NODISCARD int model_bind(struct model *model, struct db *db, struct err *err);
+
+/*
+ * The columns of a bound table as one text, to tell later whether the schema
+ * has changed: a line a column, "name type notnull pk generated".
+ */
+NODISCARD int model_fingerprint(const struct model_table *t, char **ret);

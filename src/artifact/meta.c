@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+#include "artifact/meta.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "artifact/check.h"
+
+int meta_is_adopted(struct db *db, int64_t *ret, struct err *err)
+{
+	return db_int(db,
+		      "SELECT count(*) FROM sqlite_schema"
+		      " WHERE type = 'table' AND name = 'outboxfs_model'",
+		      ret, err);
+}
+
+int meta_load_json(struct db *db, struct buf *ret, struct err *err)
+{
+	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
+	int64_t adopted;
+	int r;
+
+	r = meta_is_adopted(db, &adopted, err);
+	if (r < 0)
+		return r;
+	if (!adopted)
+		return err_set(err, -ENODATA,
+			       "database '%s' is not adopted: outboxfs adopt --suggest prints a model to start from, outboxfs adopt --model installs it",
+			       sqlite3_db_filename(db_handle(db), "main"));
+	r = db_prepare(db, "SELECT format, json FROM outboxfs_model", &stmt,
+		       err);
+	if (r < 0)
+		return r;
+	r = db_step(stmt);
+	if (r < 0)
+		return err_set(err, r, "cannot read the model");
+	if (r == 0)
+		return err_set(err, -ENODATA,
+			       "the model is missing from the database: outboxfs adopt again");
+	if (sqlite3_column_int(stmt, 0) > META_FORMAT)
+		return err_set(err, -ENOTSUP,
+			       "the database was adopted by a newer outboxfs (format %d, this one knows up to %d)",
+			       sqlite3_column_int(stmt, 0), META_FORMAT);
+	buf_add(ret, sqlite3_column_text(stmt, 1),
+		(size_t)sqlite3_column_bytes(stmt, 1));
+	return buf_error(ret);
+}
+
+/* The first line in which two fingerprints differ, as a column name. */
+static void first_difference(const char *was, const char *is, size_t *ret_at)
+{
+	size_t line = 0;
+
+	for (size_t i = 0; was[i] && was[i] == is[i]; i++)
+		if (was[i] == '\n')
+			line = i + 1;
+	*ret_at = line;
+}
+
+static int changed(const struct model_table *t, const char *was,
+		   const char *is, struct err *err)
+{
+	const char *verb = "has changed";
+	const char *line;
+	size_t at;
+
+	first_difference(was, is, &at);
+	line = is + at;
+	if (!was[at]) {
+		verb = "was added";
+	} else if (!is[at]) {
+		verb = "is gone";
+		line = was + at;
+	}
+	return err_set(err, -ESTALE,
+		       "table '%s': column %.*s %s since the database was adopted: run outboxfs adopt again",
+		       t->name, (int)strcspn(line, " \n"), line, verb);
+}
+
+/* Ids and columns as of the adoption, for every table of the model. */
+static int match_tables(struct db *db, struct model *m, struct err *err)
+{
+	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_prepare(db, "SELECT id, name, slot, columns FROM outboxfs_table",
+		       &stmt, err);
+	if (r < 0)
+		return r;
+	while ((r = db_step(stmt)) == 1) {
+		const char *name = (const char *)sqlite3_column_text(stmt, 1);
+		struct model_table *t = model_find(m, name);
+		CLEANUP(freep) char *is = NULL;
+		const char *was;
+
+		if (!t)
+			return err_set(err, -ESTALE,
+				       "table '%s' was dropped or renamed since the database was adopted: run outboxfs adopt again",
+				       name);
+		t->id = sqlite3_column_int64(stmt, 0);
+		t->slot = sqlite3_column_int(stmt, 2);
+		was = (const char *)sqlite3_column_text(stmt, 3);
+		r = model_fingerprint(t, &is);
+		if (r < 0)
+			return r;
+		if (strcmp(was, is) != 0)
+			return changed(t, was, is, err);
+	}
+	return r < 0 ? err_set(err, r, "cannot read the model") : 0;
+}
+
+/*
+ * Tables that came after the adoption are no business of ours until somebody
+ * adopts again: their changes are not tracked.
+ */
+static void forget_new_tables(struct model *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_tables; i++)
+		if (m->tables[i].id > 0)
+			m->tables[n++] = m->tables[i];
+	m->n_tables = n;
+}
+
+int meta_load(struct db *db, struct model **ret, struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf json = BUF_NULL;
+	CLEANUP(model_freep) struct model *model = NULL;
+	int r;
+
+	r = meta_load_json(db, &json, err);
+	if (r < 0)
+		return r;
+	r = model_parse(json.data, json.len, &model, err);
+	if (r < 0)
+		return r;
+	r = model_bind(model, db, err);
+	if (r == -EINVAL)
+		return err_prefix(err, -ESTALE,
+				  "the schema has changed since the database was adopted (run outboxfs adopt again)");
+	if (r == 0)
+		r = match_tables(db, model, err);
+	if (r < 0)
+		return r;
+	forget_new_tables(model);
+	*ret = TAKE_PTR(model);
+	return 0;
+}

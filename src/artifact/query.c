@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The statements of a model: the one place, beside track.c, where SQL is put
+ * together, because it must name the users' own tables. Every identifier is
+ * quoted; no value ever becomes part of the text.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "artifact/track.h"
+#include "artifact/world.h"
+#include "outboxfs/base/buf.h"
+
+static int set(struct artifact_world *w, size_t id, struct buf *b)
+{
+	if (buf_error(b))
+		return buf_error(b);
+	w->sql[id] = arena_strndup(&w->arena, b->data, b->len);
+	buf_clear(b);
+	return w->sql[id] ? 0 : -ENOMEM;
+}
+
+static const char *const fixed[] = {
+	[Q_SCHEMA_VERSION] = "PRAGMA schema_version",
+	[Q_DATA_VERSION] = "PRAGMA data_version",
+	[Q_TIMELINE] = "SELECT timeline FROM outboxfs_model",
+	[Q_CHANGE] = "SELECT change FROM outboxfs_change",
+	[Q_OPEN_TABLE] = "SELECT 1 FROM outboxfs_open_table WHERE id = ?1",
+	[Q_DIR] = "SELECT parent, value, time FROM outboxfs_dir WHERE id = ?1",
+	[Q_DIR_FIND] = "SELECT id FROM outboxfs_dir"
+		       " WHERE parent = ?1 AND value IS ?2",
+	[Q_DIR_ADD] = "INSERT INTO outboxfs_dir(parent, value, time)"
+		      " VALUES(?1, ?2, ?3)",
+	[Q_DIR_TOUCH] = "UPDATE outboxfs_dir SET time = max(?2, time + 1)"
+			" WHERE id = ?1",
+	[Q_POV_COUNT] = "SELECT count(*) FROM outboxfs_pov",
+	[Q_TABLE] = "SELECT change, time FROM outboxfs_table WHERE id = ?1",
+	[Q_LABEL_MARK] = "SELECT change, time FROM outboxfs_label"
+			 " WHERE dim = ?1 AND key = ?2",
+	[Q_CHANGE_NEXT] = "UPDATE outboxfs_change SET change = change + 1"
+			  " RETURNING change",
+	[Q_FOLD_TABLES] =
+		"UPDATE outboxfs_table SET change = ?1,"
+		" time = max(o.time, outboxfs_table.time + 1)"
+		" FROM outboxfs_open_table AS o WHERE o.id = outboxfs_table.id",
+	[Q_FOLD_TABLES_DONE] = "DELETE FROM outboxfs_open_table",
+	[Q_FOLD_LABELS] =
+		"INSERT INTO outboxfs_label(dim, key, had, label, change, time)"
+		" SELECT dim, key, had, label, ?1, time FROM outboxfs_open_label"
+		" WHERE true ON CONFLICT(dim, key) DO UPDATE"
+		" SET had = excluded.had, label = excluded.label, change = ?1,"
+		" time = max(excluded.time, time + 1)",
+	[Q_FOLD_LABELS_DONE] = "DELETE FROM outboxfs_open_label",
+	[Q_FOLD_TOMBSTONES] = "UPDATE outboxfs_tombstone SET change = ?1"
+			      " WHERE change IS NULL",
+	[Q_CHANGED_TABLES] =
+		"SELECT id FROM outboxfs_table WHERE change > ?1 AND slot < 0",
+	[Q_CHANGED_LABELS] = "SELECT dim, key, had, label FROM outboxfs_label"
+			     " WHERE change > ?1",
+};
+
+/* WHERE v1 IS ?from AND v2 IS ?from+1 … for the registry's own tables. */
+static void put_values(struct buf *b, const struct model *m, int from)
+{
+	for (size_t i = 0; i < m->n_dims; i++)
+		buf_printf(b, "%sv%zu IS ?%d", i ? " AND " : " WHERE ", i + 1,
+			   from + (int)i);
+}
+
+/*
+ * One POV column of a user's table compared with an expression. Where the
+ * column collates otherwise than BINARY, two values that it takes for equal
+ * are two POVs; the index still narrows the search.
+ */
+static void put_same(struct buf *b, const struct model_table *t, size_t dim,
+		     const char *expr)
+{
+	db_quote_name(b, t->pov[dim]);
+	buf_printf(b, " IS %s", expr);
+	if (model_column(t, t->pov[dim])->binary)
+		return;
+	buf_puts(b, " AND ");
+	db_quote_name(b, t->pov[dim]);
+	buf_printf(b, " COLLATE BINARY IS %s", expr);
+}
+
+static void put_pov_where(struct buf *b, const struct model *m,
+			  const struct model_table *t, int from)
+{
+	char param[16];
+
+	for (size_t i = 0; i < m->n_dims; i++) {
+		(void)snprintf(param, sizeof(param), "?%d", from + (int)i);
+		buf_puts(b, i ? " AND " : " WHERE ");
+		put_same(b, t, i, param);
+	}
+}
+
+/* Does the table have rows below the child c of a directory at this level? */
+static void put_alive(struct buf *b, const struct model *m,
+		      const struct model_table *t, size_t level)
+{
+	char param[16];
+
+	buf_puts(b, "EXISTS (SELECT 1 FROM ");
+	db_quote_name(b, t->name);
+	buf_puts(b, " WHERE ");
+	for (size_t i = 0; i < level; i++) {
+		(void)snprintf(param, sizeof(param), "?%d", 3 + (int)i);
+		put_same(b, t, i, param);
+		buf_puts(b, " AND ");
+	}
+	if (level + 1 == m->n_dims)
+		(void)snprintf(param, sizeof(param), "+c.v%zu", level + 1);
+	else
+		(void)snprintf(param, sizeof(param), "+c.value");
+	put_same(b, t, level, param);
+	buf_puts(b, ")");
+}
+
+static void put_any_alive(struct buf *b, const struct model *m, size_t level)
+{
+	bool pov = level + 1 == m->n_dims;
+
+	for (int slot = 0; slot < m->n_slots; slot++) {
+		buf_puts(b, slot ? " OR " : ", (");
+		if (pov)
+			buf_printf(b, "(c.c%d > 0 AND ", slot);
+		put_alive(b, m, model_slot(m, slot), level);
+		if (pov)
+			buf_puts(b, ")");
+	}
+	buf_puts(b, m->n_slots ? ")" : ", 0");
+}
+
+static void put_pov_time(struct buf *b, const struct model *m)
+{
+	buf_puts(b, ", max(0, 0");
+	for (int slot = 0; slot < m->n_slots; slot++)
+		buf_printf(b, ", c.t%d", slot);
+	buf_puts(b, ")");
+}
+
+/*
+ * id, value, has a label, label, the label is not unique, time, has rows; of
+ * the children of a directory (or of one child). ?1 and ?2 are parent and the
+ * id to start after (or id twice), ?3… the values of the directory.
+ */
+static void put_children(struct buf *b, const struct model *m, size_t level,
+			 bool one)
+{
+	const struct model_dim *d = &m->dims[level];
+	bool pov = level + 1 == m->n_dims;
+
+	if (pov)
+		buf_printf(b, "SELECT c.id, c.v%zu", level + 1);
+	else
+		buf_puts(b, "SELECT c.id, c.value");
+	if (d->table) {
+		buf_puts(b, ", d.");
+		db_quote_name(b, d->key);
+		buf_puts(b, " IS NOT NULL, d.");
+		db_quote_name(b, d->label);
+		buf_puts(b, ", (SELECT count(*) FROM (SELECT 1 FROM ");
+		db_quote_name(b, d->table);
+		buf_puts(b, " AS x WHERE x.");
+		db_quote_name(b, d->label);
+		buf_puts(b, " IS d.");
+		db_quote_name(b, d->label);
+		buf_puts(b, " LIMIT 2)) > 1");
+	} else {
+		buf_puts(b, ", 0, NULL, 0");
+	}
+	if (pov)
+		put_pov_time(b, m);
+	else
+		buf_puts(b, ", c.time");
+	put_any_alive(b, m, level);
+	buf_printf(b, " FROM %s AS c", pov ? "outboxfs_pov" : "outboxfs_dir");
+	if (d->table) {
+		buf_puts(b, " LEFT JOIN ");
+		db_quote_name(b, d->table);
+		buf_puts(b, " AS d ON d.");
+		db_quote_name(b, d->key);
+		buf_printf(b, pov ? " = +c.v%zu" : " = +c.value", level + 1);
+	}
+	buf_puts(b, one ? " WHERE c.id = ?1 AND c.id = ?2"
+			: " WHERE c.parent = ?1 AND c.id > ?2 ORDER BY c.id");
+}
+
+/* Statements over the table of a dimension. */
+static int build_labels(struct artifact_world *w, size_t i, struct buf *b)
+{
+	const struct model_dim *d = &w->model->dims[i];
+	int r;
+
+	buf_puts(b, "SELECT ");
+	db_quote_name(b, d->label);
+	buf_puts(b, " FROM ");
+	db_quote_name(b, d->table);
+	buf_puts(b, " WHERE ");
+	db_quote_name(b, d->key);
+	buf_puts(b, " = ?1");
+	r = set(w, Q_LABEL + i, b);
+	if (r < 0)
+		return r;
+
+	buf_puts(b, "SELECT ");
+	db_quote_name(b, d->key);
+	buf_puts(b, " FROM ");
+	db_quote_name(b, d->table);
+	buf_puts(b, " WHERE ");
+	db_quote_name(b, d->label);
+	buf_puts(b, " IS ?1 LIMIT 1000");
+	r = set(w, Q_KEYS + i, b);
+	if (r < 0)
+		return r;
+
+	buf_puts(b, "SELECT ");
+	db_quote_name(b, d->key);
+	buf_puts(b, " FROM ");
+	db_quote_name(b, d->table);
+	buf_puts(b, " WHERE ");
+	db_quote_name(b, d->label);
+	buf_puts(b, " >= ?1 AND ");
+	db_quote_name(b, d->label);
+	buf_puts(b, " < ?2");
+	return set(w, Q_NEAR_LABEL + i, b);
+}
+
+static int build_dim(struct artifact_world *w, size_t i, struct buf *b)
+{
+	const struct model *m = w->model;
+	const struct model_dim *d = &m->dims[i];
+	bool pov = i + 1 == m->n_dims;
+	int r;
+
+	put_children(b, m, i, false);
+	r = set(w, Q_LIST + i, b);
+	if (r < 0)
+		return r;
+	put_children(b, m, i, true);
+	r = set(w, Q_GET + i, b);
+	if (r < 0)
+		return r;
+
+	/* The parents of all nodes whose value in this dimension is ?1. */
+	if (pov)
+		buf_printf(b, "SELECT parent FROM outboxfs_pov WHERE +v%zu IS ?1",
+			   i + 1);
+	else
+		buf_puts(b, "SELECT parent FROM outboxfs_dir WHERE +value IS ?1");
+	buf_puts(b, " LIMIT ?2");
+	r = set(w, Q_DIRS_OF + i, b);
+	if (r < 0)
+		return r;
+
+	/* Children whose value lies in a range; ?3… as for the children. */
+	if (pov) {
+		buf_printf(b, "SELECT v%zu FROM outboxfs_pov WHERE ", i + 1);
+		for (size_t j = 0; j < i; j++)
+			buf_printf(b, "v%zu IS ?%zu AND ", j + 1, j + 3);
+		buf_printf(b, "v%zu >= ?1 AND v%zu < ?2", i + 1, i + 1);
+	} else {
+		buf_puts(b, "SELECT value FROM outboxfs_dir WHERE parent = ?3"
+			    " AND value >= ?1 AND value < ?2");
+	}
+	r = set(w, Q_NEAR + i, b);
+	return r < 0 || !d->table ? r : build_labels(w, i, b);
+}
+
+static int build_slot(struct artifact_world *w, const struct model_table *t,
+		      struct buf *b)
+{
+	const struct model *m = w->model;
+	size_t slot = (size_t)t->slot;
+	int r;
+
+	buf_printf(b, "SELECT 1 FROM outboxfs_open_%zu", slot);
+	for (size_t i = 0; i < m->n_dims; i++)
+		buf_printf(b, "%sv%zu = ifnull(?%zu, 0)",
+			   i ? " AND " : " WHERE ", i + 1, i + 1);
+	buf_puts(b, " AND nulls = 0");
+	for (size_t i = 0; i < m->n_dims; i++)
+		buf_printf(b, " + %d * (?%zu IS NULL)", 1 << i, i + 1);
+	r = set(w, Q_OPEN_MARK + slot, b);
+	if (r < 0)
+		return r;
+
+	buf_puts(b, "SELECT ");
+	track_put_dims(b, m, "");
+	buf_printf(b, ", nulls, time FROM outboxfs_open_%zu ORDER BY ", slot);
+	track_put_dims(b, m, "");
+	buf_printf(b, ", nulls LIMIT %d", FOLD_BATCH);
+	r = set(w, Q_FOLD_READ + slot, b);
+	if (r < 0)
+		return r;
+
+	buf_printf(b, "DELETE FROM outboxfs_open_%zu WHERE (", slot);
+	track_put_dims(b, m, "");
+	buf_puts(b, ", nulls) IN (SELECT ");
+	track_put_dims(b, m, "");
+	buf_printf(b, ", nulls FROM outboxfs_open_%zu ORDER BY ", slot);
+	track_put_dims(b, m, "");
+	buf_printf(b, ", nulls LIMIT %d)", FOLD_BATCH);
+	r = set(w, Q_FOLD_DONE + slot, b);
+	if (r < 0)
+		return r;
+
+	buf_printf(b,
+		   "UPDATE outboxfs_pov SET c%zu = ?2,"
+		   " t%zu = max(?3, t%zu + 1) WHERE id = ?1",
+		   slot, slot, slot);
+	r = set(w, Q_POV_MARK + slot, b);
+	if (r < 0)
+		return r;
+
+	buf_printf(b, "SELECT id, parent FROM outboxfs_pov WHERE c%zu > ?1",
+		   slot);
+	r = set(w, Q_CHANGED_POVS + slot, b);
+	if (r < 0)
+		return r;
+
+	buf_puts(b, "SELECT 1 FROM ");
+	db_quote_name(b, t->name);
+	put_pov_where(b, m, t, 1);
+	buf_puts(b, " LIMIT 1");
+	return set(w, Q_EXISTS + slot, b);
+}
+
+static bool in_order(const struct model_table *t, const char *column)
+{
+	for (const char *const *o = t->order; *o; o++)
+		if (sqlite3_stricmp(*o, column) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * The model's order, then the primary key, then the rowid (a primary key may
+ * hold several NULLs): the same rows always give the same bytes.
+ */
+static void put_order(struct buf *b, const struct model_table *t)
+{
+	const char *sep = " ORDER BY ";
+
+	for (const char *const *o = t->order; *o; o++) {
+		buf_puts(b, sep);
+		db_quote_name(b, *o);
+		sep = ", ";
+	}
+	for (int place = 1; place <= (int)t->n_columns; place++)
+		for (size_t i = 0; i < t->n_columns; i++) {
+			if (t->columns[i].pk != place ||
+			    in_order(t, t->columns[i].name))
+				continue;
+			buf_puts(b, sep);
+			db_quote_name(b, t->columns[i].name);
+			sep = ", ";
+		}
+	if (t->rowid)
+		buf_printf(b, "%s%s", sep, t->rowid);
+}
+
+static int build_rows(struct artifact_world *w, size_t i, struct buf *b)
+{
+	const struct model_table *t = &w->model->tables[i];
+
+	buf_puts(b, "SELECT ");
+	for (size_t c = 0; c < t->n_columns; c++) {
+		buf_puts(b, c ? ", " : "");
+		db_quote_name(b, t->columns[c].name);
+	}
+	buf_puts(b, " FROM ");
+	db_quote_name(b, t->name);
+	if (t->role != MODEL_SETUP)
+		put_pov_where(b, w->model, t, 1);
+	put_order(b, t);
+	return set(w, Q_ROWS + i, b);
+}
+
+static int build_open(struct artifact_world *w, struct buf *b)
+{
+	buf_puts(b, "SELECT EXISTS (SELECT 1 FROM outboxfs_open_table)"
+		    " OR EXISTS (SELECT 1 FROM outboxfs_open_label)");
+	for (int i = 0; i < w->model->n_slots; i++)
+		buf_printf(b, " OR EXISTS (SELECT 1 FROM outboxfs_open_%d)", i);
+	return set(w, Q_OPEN, b);
+}
+
+static int build_pov(struct artifact_world *w, struct buf *b)
+{
+	const struct model *m = w->model;
+	int r;
+
+	buf_puts(b, "SELECT parent, ");
+	track_put_dims(b, m, "");
+	for (int i = 0; i < m->n_slots; i++)
+		buf_printf(b, ", c%d, t%d", i, i);
+	buf_puts(b, " FROM outboxfs_pov WHERE id = ?1");
+	r = set(w, Q_POV, b);
+	if (r < 0)
+		return r;
+
+	buf_puts(b, "SELECT id FROM outboxfs_pov");
+	put_values(b, m, 1);
+	r = set(w, Q_POV_FIND, b);
+	if (r < 0)
+		return r;
+
+	buf_puts(b, "INSERT INTO outboxfs_pov(");
+	track_put_dims(b, m, "");
+	buf_puts(b, ", parent) VALUES(");
+	for (size_t i = 0; i <= m->n_dims; i++)
+		buf_printf(b, "%s?%zu", i ? ", " : "", i + 1);
+	buf_puts(b, ")");
+	return set(w, Q_POV_ADD, b);
+}
+
+int query_build(struct artifact_world *w)
+{
+	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
+	const struct model *m = w->model;
+	int r;
+
+	w->n_sql = Q_ROWS + m->n_tables;
+	w->sql = calloc(w->n_sql, sizeof(*w->sql));
+	if (!w->sql)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		w->sql[i] = fixed[i];
+
+	r = build_open(w, &b);
+	if (r == 0)
+		r = build_pov(w, &b);
+	for (size_t i = 0; r == 0 && i < m->n_dims; i++)
+		r = build_dim(w, i, &b);
+	for (size_t i = 0; r == 0 && i < m->n_tables; i++) {
+		if (m->tables[i].slot >= 0)
+			r = build_slot(w, &m->tables[i], &b);
+		if (r == 0)
+			r = build_rows(w, i, &b);
+	}
+	return r;
+}

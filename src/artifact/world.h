@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#include "outboxfs/artifact/artifact.h"
+#include "outboxfs/base/lock.h"
+#include "outboxfs/db/db.h"
+
+/* Statements by number; those with a + have one for each dim, slot or table. */
+enum query {
+	Q_SCHEMA_VERSION,
+	Q_DATA_VERSION,
+	Q_TIMELINE,
+	Q_CHANGE,
+	Q_OPEN,       /* is there any open mark? */
+	Q_OPEN_TABLE,
+	Q_DIR,
+	Q_DIR_FIND,   /* by parent and value */
+	Q_DIR_ADD,
+	Q_DIR_TOUCH,
+	Q_POV,
+	Q_POV_FIND,   /* by values */
+	Q_POV_ADD,
+	Q_POV_COUNT,
+	Q_TABLE,
+	Q_LABEL_MARK,
+	Q_CHANGE_NEXT,
+	Q_FOLD_TABLES,
+	Q_FOLD_TABLES_DONE,
+	Q_FOLD_LABELS,
+	Q_FOLD_LABELS_DONE,
+	Q_FOLD_TOMBSTONES,
+	Q_CHANGED_TABLES,
+	Q_CHANGED_LABELS,
+	Q_LIST,                            /* + level */
+	Q_GET = Q_LIST + MODEL_DIMS_MAX,   /* + level */
+	Q_LABEL = Q_GET + MODEL_DIMS_MAX,  /* + dim: label of a key */
+	Q_KEYS = Q_LABEL + MODEL_DIMS_MAX, /* + dim: keys of a label */
+	Q_NEAR = Q_KEYS + MODEL_DIMS_MAX,  /* + dim: children by prefix */
+	Q_NEAR_LABEL = Q_NEAR + MODEL_DIMS_MAX, /* + dim: keys by prefix */
+	Q_DIRS_OF = Q_NEAR_LABEL + MODEL_DIMS_MAX, /* + dim: parents of a value */
+	Q_OPEN_MARK = Q_DIRS_OF + MODEL_DIMS_MAX,      /* + slot */
+	Q_FOLD_READ = Q_OPEN_MARK + MODEL_SLOTS_MAX,   /* + slot */
+	Q_FOLD_DONE = Q_FOLD_READ + MODEL_SLOTS_MAX,   /* + slot */
+	Q_POV_MARK = Q_FOLD_DONE + MODEL_SLOTS_MAX,    /* + slot */
+	Q_CHANGED_POVS = Q_POV_MARK + MODEL_SLOTS_MAX, /* + slot */
+	Q_EXISTS = Q_CHANGED_POVS + MODEL_SLOTS_MAX,   /* + slot */
+	Q_ROWS = Q_EXISTS + MODEL_SLOTS_MAX,           /* + table */
+};
+
+#define FOLD_BATCH 5000 /* marks in one transaction */
+
+/*
+ * One model over one schema in one file. Replaced as a whole when any of them
+ * changes; readers keep the one they began with.
+ */
+struct artifact_world {
+	_Atomic unsigned n_refs;
+
+	/* fixed after world_open() */
+	const char *path;      /* absolute */
+	struct model *model;   /* owned */
+	const char **sql;      /* owned; by enum query */
+	size_t n_sql;
+	struct arena arena;    /* owns the statements' text */
+	struct db_pool *pool;  /* owned */
+	dev_t dev;             /* of the database file */
+	ino_t ino;
+	int64_t schema_version;
+	bool writable;
+	uint64_t generation;
+
+	/* under writer_lock */
+	struct lock writer_lock;
+	struct db *writer; /* owned; opened when first needed */
+	mono_us_t fold_patience_at; /* until then, folding does not wait */
+};
+
+struct artifact {
+	/* fixed after artifact_open() */
+	char *path; /* owned */
+	struct artifact_options options;
+
+	struct lock open_lock; /* held while a world is opened */
+
+	/* under lock */
+	struct lock lock;
+	struct artifact_world *world; /* a reference, or NULL: see why */
+	struct err why;               /* why there is no world */
+	int why_code;
+	mono_us_t retry_at;           /* do not try again before */
+	uint64_t generation;
+};
+
+/* query.c: the text of all statements of a model. -ENOMEM. */
+NODISCARD int query_build(struct artifact_world *w);
+
+/* fold.c: 1: nothing is open any more; 0: the lock could not be had. */
+NODISCARD int fold(struct artifact_world *w, int busy_ms, struct err *err);
+
+/* The writer's connection; writer_lock is held. */
+NODISCARD int world_writer_locked(struct artifact_world *w, struct err *err);
+
+/* A value of the present row, borrowed until the next step. */
+struct value value_column(sqlite3_stmt *stmt, int column);
+/* Bytes are borrowed until the statement is reset. 0, -ENOMEM, -E2BIG. */
+NODISCARD int value_bind(sqlite3_stmt *stmt, int index, const struct value *v);
+/* A copy whose bytes the arena owns. */
+NODISCARD int value_copy(struct arena *arena, const struct value *v,
+			 struct value *ret);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/cli.h"
+#include "config.h"
+
+/* In the order of the alphabet. */
+static const struct command *const commands[] = {
+	&cmd_abandon, &cmd_adopt, &cmd_init, &cmd_model, &cmd_mount, &cmd_status,
+};
+
+static void print_help(FILE *to)
+{
+	fputs("usage: outboxfs COMMAND [OPTION]… ARGUMENT…\n\n"
+	      "Mounts an artifact database (SQLite) as a tree of files.\n\n",
+	      to);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(to, "  %-9s %s\n", commands[i]->name,
+			commands[i]->summary);
+	fputs("\noutboxfs COMMAND --help tells more, outboxfs(1) everything.\n",
+	      to);
+}
+
+int cli_fail(const struct err *err, int r)
+{
+	fprintf(stderr, "outboxfs: %s\n", err_text(err, r));
+	return 1;
+}
+
+int cli_usage(const struct command *cmd, const char *fmt, ...)
+{
+	va_list args;
+
+	fputs("outboxfs: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fprintf(stderr, "\ntry: outboxfs %s --help\n", cmd->name);
+	return EXIT_USAGE;
+}
+
+/* The option that a word names, and its value behind '=' if there is one. */
+static const struct cli_option *find_option(const struct cli_option *options,
+					    size_t n, const char *word,
+					    char **ret_value)
+{
+	bool is_long = word[1] == '-';
+	const char *name = word + 1 + is_long;
+	size_t len = is_long ? strcspn(name, "=") : 1;
+
+	*ret_value = NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (strlen(options[i].name) != len ||
+		    strncmp(options[i].name, name, len) != 0 ||
+		    (len == 1) == is_long)
+			continue;
+		if (name[len])
+			*ret_value = strchr(word, is_long ? '=' : name[0]) + 1;
+		return &options[i];
+	}
+	return NULL;
+}
+
+static int take_option(const struct command *cmd,
+		       const struct cli_option *options, size_t n,
+		       char *word, char *next, int *ret_used)
+{
+	const struct cli_option *option;
+	char *value;
+
+	*ret_used = 1;
+	option = find_option(options, n, word, &value);
+	if (!option)
+		return cli_usage(cmd, "unknown option '%s'", word);
+	if (option->flag) {
+		if (value)
+			return cli_usage(cmd, "option '%s' takes no value",
+					 word);
+		*option->flag = true;
+		return 0;
+	}
+	if (!value) {
+		value = next;
+		*ret_used = 2;
+	}
+	if (!value)
+		return cli_usage(cmd, "option '%s' needs a value", word);
+	*option->value = value;
+	return 0;
+}
+
+int cli_parse(const struct command *cmd, const struct cli_option *options,
+	      size_t n_options, int *argc, char **argv)
+{
+	int n = 0;
+	int used;
+	int r;
+
+	for (int i = 0; i < *argc; i += used) {
+		used = 1;
+		if (strcmp(argv[i], "--help") == 0) {
+			fputs(cmd->usage, stdout);
+			return 1;
+		}
+		if (strcmp(argv[i], "--") == 0) {
+			while (++i < *argc)
+				argv[n++] = argv[i];
+			break;
+		}
+		if (argv[i][0] != '-' || !argv[i][1]) {
+			argv[n++] = argv[i];
+			continue;
+		}
+		r = take_option(cmd, options, n_options, argv[i],
+				i + 1 < *argc ? argv[i + 1] : NULL, &used);
+		if (r != 0)
+			return r;
+	}
+	*argc = n;
+	return 0;
+}
+
+/* mount(8) and fstab call us with a database and a directory, no command. */
+static bool is_mount_helper_call(int argc, char **argv)
+{
+	struct stat st;
+
+	return argc >= 3 && argv[1][0] != '-' && stat(argv[1], &st) == 0 &&
+	       S_ISREG(st.st_mode);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_help(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		print_help(stdout);
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("outboxfs " OUTBOXFS_VERSION);
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strcmp(argv[1], commands[i]->name) == 0)
+			return commands[i]->run(argc - 2, argv + 2);
+	if (is_mount_helper_call(argc, argv))
+		return cmd_mount.run(argc - 1, argv + 1);
+	fprintf(stderr, "outboxfs: unknown command '%s'\n", argv[1]);
+	print_help(stderr);
+	return EXIT_USAGE;
+}
