@@ -16,16 +16,19 @@
 #include "outboxfs/base/defs.h"
 
 struct buf {
-	char *data;  /* owned; NUL-terminated by buf_str() only */
-	size_t len;  /* bytes in use */
-	size_t cap;  /* len may grow to this; one more byte is allocated */
-	size_t max;  /* cap never exceeds this */
-	int error;   /* 0, or the negative errno of the first failure */
+	char *data; /* owned; NUL-terminated by buf_str() only */
+	size_t len; /* bytes in use */
+	size_t cap; /* len may grow to this; one more byte is allocated */
+	size_t max; /* cap never exceeds this */
+	int error;  /* 0, or the negative errno of the first failure */
 };
 
-#define BUF_MAX       ((size_t)1 << 30)
-#define BUF_INIT(m)   {.data = NULL, .max = (m)}
-#define BUF_NULL      BUF_INIT(BUF_MAX)
+#define BUF_MAX ((size_t)1 << 30)
+#define BUF_INIT(m)                      \
+	{                                \
+		.data = NULL, .max = (m) \
+	}
+#define BUF_NULL BUF_INIT(BUF_MAX)
 
 /* Frees what it holds and makes it empty again; the maximum stays. */
 void buf_deinit(struct buf *b);

@@ -7,8 +7,7 @@
 
 #include "outboxfs/base/defs.h"
 
-#define NUMBER_BYTES_MAX 40 /* room that every formatter here is content with \
-			     */
+#define NUMBER_BYTES_MAX 40 /* room that every formatter here wants */
 
 /* Decimal digits of v, no NUL; returns how many bytes were written. */
 size_t number_format_int(int64_t v, char ret[NUMBER_BYTES_MAX]);

@@ -24,7 +24,10 @@
 #include "outboxfs/base/err.h"
 #include "outboxfs/base/value.h"
 
-/* Appends one field, without separator. */
+/*
+ * Appends one field, without separator. Numbers want NUMBER_BYTES_MAX bytes of
+ * room before the buffer's maximum, whatever their length.
+ */
 void csv_put(struct buf *b, const struct value *v, enum affinity affinity);
 
 /* The same for each storage class, for the hot loops of a renderer. */
@@ -34,7 +37,10 @@ void csv_put_text(struct buf *b, const char *s, size_t n,
 		  enum affinity affinity);
 void csv_put_blob(struct buf *b, const void *data, size_t n);
 
-/* Column names: quoted as text of TEXT affinity would be. */
+/*
+ * Column names: quoted as text of TEXT affinity would be, and also where they
+ * begin with U+FEFF, which the reader would drop from the beginning of a file.
+ */
 void csv_put_name(struct buf *b, const char *name);
 
 /*
@@ -45,7 +51,7 @@ void csv_put_name(struct buf *b, const char *name);
  * are errors.
  */
 struct csv_field {
-	const char *data; /* borrowed until the next call; unquoted, undoubled */
+	const char *data; /* borrowed until the next call; without quotes */
 	size_t len;       /* bytes */
 	bool quoted;
 };
@@ -57,12 +63,14 @@ struct csv_record {
 };
 
 struct csv_limits {
-	size_t n_fields_max;      /* per record */
-	size_t record_bytes_max;
+	size_t n_fields_max;     /* per record */
+	size_t record_bytes_max; /* as in the file, with quotes and line end */
 };
 
-#define CSV_LIMITS_DEFAULT \
-	{.n_fields_max = 32767, .record_bytes_max = (size_t)1 << 30}
+#define CSV_LIMITS_DEFAULT                                                 \
+	{                                                                  \
+		.n_fields_max = 32767, .record_bytes_max = (size_t)1 << 30 \
+	}
 
 struct csv_reader;
 
@@ -73,7 +81,8 @@ DEFINE_FREEP(csv_reader)
 
 /*
  * Gives the reader its next piece; it is borrowed until csv_reader_next() has
- * answered 0. data NULL says that the end has come. 0 or -ENOMEM.
+ * answered 0, and no other may be fed before. data NULL says that the end has
+ * come. 0 or -ENOMEM.
  */
 NODISCARD int csv_reader_feed(struct csv_reader *reader, const char *data,
 			      size_t n);
@@ -81,15 +90,18 @@ NODISCARD int csv_reader_feed(struct csv_reader *reader, const char *data,
 /*
  * 1: *ret is the next record. 0: wants more (or has ended, after the end was
  * fed). -EBADMSG: not CSV; -E2BIG: over a limit; -ENOMEM. err says what and
- * in which line; the reader then stays failed.
+ * in which line; the reader then stays failed. What is refused, and what is
+ * said about it, does not depend on how the file was cut into pieces.
  */
-NODISCARD int csv_reader_next(struct csv_reader *reader,
-			      struct csv_record *ret, struct err *err);
+NODISCARD int csv_reader_next(struct csv_reader *reader, struct csv_record *ret,
+			      struct err *err);
 
 /*
- * The value of a field in a column of this affinity, by the rules above. Blobs
- * are decoded into scratch, which is cleared first; text is borrowed from the
- * field. 0, or -ENOMEM.
+ * The value of a field in a column of this affinity, by the rules above: in a
+ * column of TEXT affinity nothing is a number; \x without whole bytes of
+ * lower-case hex behind it is text. Blobs are decoded into scratch, which is
+ * cleared first; text is borrowed from the field. 0, -ENOMEM, or -EFBIG where
+ * scratch may not hold it.
  */
 NODISCARD int csv_value(const struct csv_field *field, enum affinity affinity,
 			struct buf *scratch, struct value *ret);
