@@ -305,6 +305,7 @@ static int begin_on(struct artifact *a, struct artifact_world *w, bool patient,
 		return r;
 	rd->world = w;
 	rd->model = w->model;
+	rd->generation = w->generation;
 	rd->unsettled = false;
 	db_set_busy(rd->db, patient ? a->options.busy_ms : 0);
 

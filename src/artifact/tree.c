@@ -338,7 +338,6 @@ static int is_shadowed(struct artifact_read *rd,
 	return 0;
 }
 
-/* -ENOENT: the child has no rows. */
 static int make_entry(struct artifact_read *rd, const struct artifact_node *dir,
 		      const struct child *c, struct buf *text,
 		      struct artifact_entry *ret)
@@ -346,8 +345,6 @@ static int make_entry(struct artifact_read *rd, const struct artifact_node *dir,
 	bool keyed = c->shared;
 	int r;
 
-	if (!c->alive)
-		return -ENOENT;
 	if (!keyed) {
 		r = is_shadowed(rd, dir, c, text);
 		if (r < 0)
@@ -373,18 +370,19 @@ int artifact_list(struct artifact_read *rd, const struct artifact_node *dir,
 	while (r == 0 && (r = db_step(stmt)) == 1) {
 		struct child c = read_child(stmt);
 
+		r = 0;
+		if (!c.alive)
+			continue;
 		r = make_entry(rd, dir, &c, &text, &entry);
-		if (r == -ENOENT)
-			r = 0;
-		else if (r == 0)
+		if (r == 0)
 			r = func(&entry, arg);
 	}
 	return r < 0 ? r : 0;
 }
 
-/* The entry of one child, by id. */
+/* The entry of one child, by id. -ENOENT: it has no rows, and must have. */
 static int get_entry(struct artifact_read *rd, const struct artifact_node *dir,
-		     int64_t id, struct artifact_entry *ret)
+		     int64_t id, bool alive, struct artifact_entry *ret)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	CLEANUP(buf_deinit) struct buf text = BUF_NULL;
@@ -399,6 +397,8 @@ static int get_entry(struct artifact_read *rd, const struct artifact_node *dir,
 	if (r <= 0)
 		return r < 0 ? r : -ENOENT;
 	c = read_child(stmt);
+	if (alive && !c.alive)
+		return -ENOENT;
 	return make_entry(rd, dir, &c, &text, ret);
 }
 
@@ -412,10 +412,22 @@ int artifact_name(struct artifact_read *rd, const struct artifact_node *node,
 
 	r = artifact_dir(rd, node->parent, &dir);
 	if (r == 0)
-		r = get_entry(rd, &dir, node->id, &entry);
+		r = get_entry(rd, &dir, node->id, false, &entry);
 	if (r == 0)
 		*ret = entry.name;
 	return r;
+}
+
+int artifact_is_alive(struct artifact_read *rd,
+		      const struct artifact_node *node)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node dir =
+		ARTIFACT_NODE_NULL;
+	struct artifact_entry entry;
+	int r;
+
+	r = artifact_dir(rd, node->parent, &dir);
+	return r < 0 ? r : get_entry(rd, &dir, node->id, true, &entry);
 }
 
 /* What a search for a name carries along. */
@@ -436,7 +448,7 @@ static int try_value(struct search *s, const struct value *value)
 	r = find_child(s->rd, s->dir, value, &id);
 	if (r != 1)
 		return r;
-	r = get_entry(s->rd, s->dir, id, s->ret);
+	r = get_entry(s->rd, s->dir, id, true, s->ret);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)

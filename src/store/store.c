@@ -201,7 +201,15 @@ int store_tmpfile(struct store *store, int *ret_fd)
 		fd = openat(store->dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC,
 			    0600);
 	if (fd < 0)
-		fd = memfd_create("outboxfs", MFD_CLOEXEC);
+		return store_memfile(ret_fd);
+	*ret_fd = fd;
+	return 0;
+}
+
+int store_memfile(int *ret_fd)
+{
+	int fd = memfd_create("outboxfs", MFD_CLOEXEC);
+
 	if (fd < 0)
 		return -errno;
 	*ret_fd = fd;

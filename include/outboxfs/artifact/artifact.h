@@ -53,6 +53,7 @@ struct artifact_read {
 	 * database that cannot be written): what carries one is not final.
 	 */
 	bool unsettled;
+	uint64_t generation; /* of the database; see artifact_generation() */
 	struct artifact_world *world; /* private */
 	struct db *db;                /* private */
 };
@@ -112,7 +113,11 @@ NODISCARD int artifact_list(struct artifact_read *rd,
 			    const struct artifact_node *dir, int64_t after,
 			    artifact_list_func_t func, void *arg);
 
-/* The name of a node's last value, as lookup and list have it. */
+/* 0: there are rows below this node; -ENOENT: none any more. */
+NODISCARD int artifact_is_alive(struct artifact_read *rd,
+				const struct artifact_node *node);
+
+/* The name of a node, as lookup and list have it; with rows or without. */
 NODISCARD int artifact_name(struct artifact_read *rd,
 			    const struct artifact_node *node,
 			    struct name *ret);

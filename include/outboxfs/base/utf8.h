@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <stdbool.h>
+
 #include "outboxfs/base/defs.h"
 
 /*
@@ -29,4 +31,16 @@ static inline size_t utf8_len(const uint8_t *s, size_t n)
 	if (s[0] == 0xf4 && s[1] > 0x8f)
 		return 0; /* above U+10FFFF */
 	return len;
+}
+
+static inline bool utf8_is_valid(const void *data, size_t n)
+{
+	const uint8_t *s = data;
+
+	for (size_t i = 0, len; i < n; i += len) {
+		len = utf8_len(s + i, n - i);
+		if (len == 0)
+			return false;
+	}
+	return true;
 }

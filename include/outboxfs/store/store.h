@@ -43,6 +43,9 @@ const char *store_path(const struct store *store);
 /* A new unnamed file for contents: in the store, or in memory. */
 NODISCARD int store_tmpfile(struct store *store, int *ret_fd);
 
+/* The same, in memory always. */
+NODISCARD int store_memfile(int *ret_fd);
+
 /* What is known of a file under one change number, without rendering it. */
 struct store_known {
 	int64_t table;  /* id in the model */

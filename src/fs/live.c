@@ -1,0 +1,783 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * setup/ and data/: what the database has now.
+ *
+ * A file's facts are known by its change number, or found out by rendering it.
+ * Under an open mark that cannot be folded nothing is final: the file is
+ * rendered for whoever asks, under a tag of its own, and remembered by nobody.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/fs.h"
+#include "outboxfs/base/clock.h"
+#include "outboxfs/base/log.h"
+#include "outboxfs/base/utf8.h"
+#include "outboxfs/format/json.h"
+
+/* Cookies of a POV's entries: its tables by slot, then pov.json. */
+#define COOKIE_FIRST    3
+#define COOKIE_POV_JSON (COOKIE_FIRST + MODEL_SLOTS_MAX)
+
+const struct model_table *live_table(const struct model *m, int64_t id)
+{
+	/* Ids were given in this order when the database was adopted. */
+	if (id >= 1 && (size_t)id <= m->n_tables && m->tables[id - 1].id == id)
+		return &m->tables[id - 1];
+	for (size_t i = 0; i < m->n_tables; i++)
+		if (m->tables[i].id == id)
+			return &m->tables[i];
+	return NULL;
+}
+
+int live_file_name(const struct model_table *t, struct name *ret)
+{
+	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
+	struct value v;
+
+	buf_printf(&b, "%s.csv", t->name);
+	if (buf_error(&b))
+		return buf_error(&b);
+	v = (struct value){.type = VALUE_TEXT,
+			   .bytes = {.data = b.data, .len = b.len}};
+	return name_make(&v, NULL, ret);
+}
+
+static bool has_name(const struct model_table *t, const char *name, size_t len)
+{
+	struct name own;
+
+	return live_file_name(t, &own) == 0 && own.len == len &&
+	       memcmp(own.text, name, len) == 0;
+}
+
+static unsigned settled_tag(const struct call *call, int64_t change)
+{
+	return ((unsigned)change + atomic_load(&call->mount->salt)) &
+	       NODE_TAG_MASK;
+}
+
+static unsigned provisional_tag(const struct call *call)
+{
+	return NODE_TAG_PROVISIONAL |
+	       (atomic_fetch_add(&call->mount->provisional, 1) & NODE_TAG_MASK);
+}
+
+/* Hashes and keeps what a renderer writes. */
+struct render {
+	struct version *v;
+	struct sha256 hash;
+	struct store *store;
+	fuse_req_t req;
+};
+
+static int render_write(void *arg, const char *data, size_t n)
+{
+	struct render *render = arg;
+	int r;
+
+	if (fuse_req_interrupted(render->req))
+		return -EINTR;
+	r = sha256_add(&render->hash, data, n);
+	return r < 0 ? r
+		     : versions_write(render->v, data, n, render->store);
+}
+
+/* pov is NULL for a setup table. */
+static int render_rows(struct call *call, struct artifact_read *rd,
+		       const struct model_table *t,
+		       const struct artifact_node *pov, struct version *v)
+{
+	CLEANUP(sha256_deinit) struct sha256 hash = SHA256_NULL;
+	struct render render = {.v = v,
+				.store = call->mount->store,
+				.req = call->req};
+	struct artifact_sink sink = {.write = render_write, .arg = &render};
+	struct err err = ERR_NULL;
+	int r;
+
+	r = sha256_init(&hash);
+	if (r < 0)
+		return r;
+	render.hash = hash;
+	r = artifact_rows(rd, t, pov, &sink, &v->rows, &err);
+	if (r == 0) {
+		r = sha256_end(&render.hash, v->sha256);
+		hash = render.hash;
+	}
+	if (r < 0 && r != -EINTR)
+		log_err("%s", err_text(&err, r));
+	return r;
+}
+
+static void remember(struct call *call, const struct artifact_read *rd,
+		     const struct model_table *t,
+		     const struct artifact_node *pov,
+		     const struct artifact_mark *mark, const struct version *v,
+		     struct store_known *ret)
+{
+	*ret = (struct store_known){
+		.table = t->id,
+		.pov = pov ? pov->id : 0,
+		.change = mark->change,
+		.rows = v->rows,
+		.bytes = v->size,
+	};
+	memcpy(ret->sha256, v->sha256, SHA256_BYTES);
+	if (rd)
+		knowledge_put(call->mount->knowledge, rd->generation, ret);
+}
+
+static struct node file_node(const struct model_table *t,
+			     const struct artifact_node *pov, unsigned tag)
+{
+	return (struct node){
+		.kind = pov ? NODE_DATA_FILE : NODE_SETUP_FILE,
+		.id = pov ? pov->id : 0,
+		.table = (unsigned)t->id,
+		.tag = tag,
+	};
+}
+
+/*
+ * Renders a version unless it is there, and says what is known then. rd is
+ * NULL-safe for remember(): provisional versions are not remembered.
+ */
+static int render_version(struct call *call, struct artifact_read *rd,
+			  const struct model_table *t,
+			  const struct artifact_node *pov,
+			  const struct artifact_mark *mark,
+			  const struct node *node, struct store_known *ret)
+{
+	struct versions *vs = call->mount->versions;
+	bool settled = !(node->tag & NODE_TAG_PROVISIONAL);
+	struct version *v;
+	fuse_ino_t ino;
+	int r;
+
+	r = node_pack(node, &ino);
+	if (r == 0)
+		r = versions_get(vs, ino, call, &v);
+	if (r < 0)
+		return r;
+	if (r == 1) {
+		r = render_rows(call, rd, t, pov, v);
+		v->time = mark->time;
+		versions_done(vs, v, r);
+	}
+	if (r == 0)
+		remember(call, settled ? rd : NULL, t, pov, mark, v, ret);
+	versions_unref(vs, v);
+	return r;
+}
+
+/* The mark of a file. -ENOENT: the table never had rows of this POV. */
+static int get_mark(struct artifact_read *rd, const struct model_table *t,
+		    const struct artifact_node *pov, struct artifact_mark *ret)
+{
+	if (!pov)
+		return artifact_setup_mark(rd, t, ret);
+	*ret = pov->marks[t->slot];
+	return ret->change || rd->unsettled ? 0 : -ENOENT;
+}
+
+/*
+ * What can be said without rendering: 1: *ret is known; 0: the file is there,
+ * but its size is not known; -ENOENT.
+ */
+static int known_facts(struct call *call, struct artifact_read *rd,
+		       const struct model_table *t,
+		       const struct artifact_node *pov,
+		       struct artifact_mark *ret_mark, bool *ret_open,
+		       struct store_known *ret)
+{
+	int r;
+
+	*ret_open = false;
+	r = get_mark(rd, t, pov, ret_mark);
+	if (r == 0)
+		r = artifact_is_open(rd, t, pov);
+	if (r < 0)
+		return r;
+	*ret_open = r == 1;
+	if (!*ret_open &&
+	    knowledge_get(call->mount->knowledge, t->id, pov ? pov->id : 0,
+			  ret_mark->change, ret) == 1)
+		return pov && ret->rows == 0 ? -ENOENT : 1;
+	if (!pov)
+		return 0;
+	r = artifact_has_rows(rd, t, pov);
+	return r < 0 ? r : r == 1 ? 0 : -ENOENT;
+}
+
+/* The facts of a file as of now; renders it if it must. */
+static int find_facts(struct call *call, struct artifact_read *rd,
+		      const struct model_table *t,
+		      const struct artifact_node *pov,
+		      struct store_known *ret_known, struct facts *ret)
+{
+	struct artifact_mark mark;
+	bool open;
+	int r;
+
+	r = known_facts(call, rd, t, pov, &mark, &open, ret_known);
+	if (r < 0)
+		return r;
+	ret->node = file_node(t, pov, settled_tag(call, mark.change));
+	if (r == 0) {
+		if (!call->patient)
+			return -EWOULDBLOCK;
+		if (open) {
+			ret->node.tag = provisional_tag(call);
+			if (mark.time < clock_wall())
+				mark.time = clock_wall();
+			else
+				mark.time++;
+		}
+		r = render_version(call, rd, t, pov, &mark, &ret->node,
+				   ret_known);
+		if (r < 0)
+			return r;
+		if (pov && ret_known->rows == 0)
+			return -ENOENT;
+	}
+	ret->size = ret_known->bytes;
+	ret->time = mark.time;
+	return 0;
+}
+
+int live_known(struct call *call, struct artifact_read *rd,
+	       const struct model_table *t, const struct artifact_node *pov,
+	       struct store_known *ret)
+{
+	struct facts facts;
+	int r;
+
+	r = find_facts(call, rd, t, pov, ret, &facts);
+	return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}
+
+/* An entry of a listing: with facts where they are known. 1: full. */
+static int list_file(struct call *call, struct artifact_read *rd,
+		     const struct model_table *t,
+		     const struct artifact_node *pov, off_t cookie,
+		     struct lister *l)
+{
+	struct store_known known;
+	struct artifact_mark mark;
+	struct facts facts;
+	struct name name;
+	bool open;
+	int r;
+
+	r = known_facts(call, rd, t, pov, &mark, &open, &known);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	facts.node = file_node(t, pov, settled_tag(call, mark.change));
+	facts.size = known.bytes;
+	facts.time = mark.time;
+	if (live_file_name(t, &name) < 0)
+		return -ENOMEM;
+	return lister_add(l, name.text, &facts.node, r == 1 ? &facts : NULL,
+			  mark.time, cookie);
+}
+
+/* setup/ */
+
+static int setup_lookup(struct call *call, struct artifact_read *rd,
+			const struct node *dir, const char *name, size_t len,
+			struct node *ret)
+{
+	const struct model *m = rd->model;
+
+	(void)call;
+	(void)dir;
+	for (size_t i = 0; i < m->n_tables; i++) {
+		if (m->tables[i].role != MODEL_SETUP ||
+		    !has_name(&m->tables[i], name, len))
+			continue;
+		*ret = file_node(&m->tables[i], NULL, 0);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static int setup_list(struct call *call, struct artifact_read *rd,
+		      const struct node *dir, off_t cookie, struct lister *l)
+{
+	const struct model *m = rd->model;
+	size_t first = cookie >= COOKIE_FIRST ? (size_t)cookie - COOKIE_FIRST + 1
+					      : 0;
+	int r = 0;
+
+	(void)dir;
+	for (size_t i = first; r == 0 && i < m->n_tables; i++)
+		if (m->tables[i].role == MODEL_SETUP)
+			r = list_file(call, rd, &m->tables[i], NULL,
+				      COOKIE_FIRST + (off_t)i, l);
+	return r < 0 ? r : 0;
+}
+
+/* As old as the model: files come and go only with it. */
+static int setup_time(struct call *call, struct artifact_read *rd,
+		      const struct node *dir, wall_s_t *ret)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node root =
+		ARTIFACT_NODE_NULL;
+	int r;
+
+	(void)call;
+	(void)dir;
+	r = artifact_dir(rd, ARTIFACT_DIR_ROOT, &root);
+	if (r == 0)
+		*ret = root.time;
+	return r;
+}
+
+const struct node_ops setup_ops = {
+	.type = S_IFDIR,
+	.live = true,
+	.lookup = setup_lookup,
+	.list = setup_list,
+	.time = setup_time,
+};
+
+static int setup_file_facts(struct call *call, struct artifact_read *rd,
+			    const struct node *node, struct facts *ret)
+{
+	const struct model_table *t = live_table(rd->model, node->table);
+	struct store_known known;
+
+	if (!t || t->role != MODEL_SETUP)
+		return -ENOENT;
+	return find_facts(call, rd, t, NULL, &known, ret);
+}
+
+static int setup_file_render(struct call *call, struct artifact_read *rd,
+			     const struct facts *facts, struct version *v)
+{
+	v->time = facts->time;
+	return render_rows(call, rd, live_table(rd->model, facts->node.table),
+			   NULL, v);
+}
+
+const struct node_ops setup_file_ops = {
+	.type = S_IFREG,
+	.live = true,
+	.facts = setup_file_facts,
+	.render = setup_file_render,
+};
+
+/* data/ and the directories in it */
+
+static int dir_lookup(struct call *call, struct artifact_read *rd,
+		      const struct node *node, const char *name, size_t len,
+		      struct node *ret)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node dir =
+		ARTIFACT_NODE_NULL;
+	struct artifact_entry entry;
+	int r;
+
+	(void)call;
+	r = artifact_dir(rd, node->id, &dir);
+	if (r == 0)
+		r = artifact_lookup(rd, &dir, name, len, &entry);
+	if (r < 0)
+		return r;
+	*ret = (struct node){
+		.kind = dir.level + 1 == rd->model->n_dims ? NODE_POV
+							   : NODE_DIR,
+		.id = entry.id,
+	};
+	return 0;
+}
+
+struct dir_list {
+	struct lister *l;
+	enum node_kind kind;
+};
+
+static int dir_list_entry(const struct artifact_entry *entry, void *arg)
+{
+	struct dir_list *list = arg;
+	struct node node = {.kind = list->kind, .id = entry->id};
+
+	return lister_add(list->l, entry->name.text, &node, NULL, entry->time,
+			  COOKIE_FIRST + entry->id);
+}
+
+static int dir_list(struct call *call, struct artifact_read *rd,
+		    const struct node *node, off_t cookie, struct lister *l)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node dir =
+		ARTIFACT_NODE_NULL;
+	struct dir_list list = {.l = l, .kind = NODE_DIR};
+	int r;
+
+	(void)call;
+	r = artifact_dir(rd, node->id, &dir);
+	if (r < 0)
+		return r;
+	if (dir.level + 1 == rd->model->n_dims)
+		list.kind = NODE_POV;
+	return artifact_list(rd, &dir,
+			     cookie > COOKIE_FIRST ? cookie - COOKIE_FIRST : 0,
+			     dir_list_entry, &list);
+}
+
+static int dir_time(struct call *call, struct artifact_read *rd,
+		    const struct node *node, wall_s_t *ret)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node dir =
+		ARTIFACT_NODE_NULL;
+	int r;
+
+	(void)call;
+	r = artifact_dir(rd, node->id, &dir);
+	if (r == 0 && node->id != ARTIFACT_DIR_ROOT)
+		r = artifact_is_alive(rd, &dir);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	*ret = dir.time;
+	return 0;
+}
+
+const struct node_ops dir_ops = {
+	.type = S_IFDIR,
+	.live = true,
+	.lookup = dir_lookup,
+	.list = dir_list,
+	.time = dir_time,
+};
+
+/* data/<loc>/<cat>/<per>/ */
+
+static int pov_lookup(struct call *call, struct artifact_read *rd,
+		      const struct node *dir, const char *name, size_t len,
+		      struct node *ret)
+{
+	(void)call;
+	if (len == 8 && memcmp(name, "pov.json", 8) == 0) {
+		*ret = (struct node){.kind = NODE_POV_JSON, .id = dir->id};
+		return 0;
+	}
+	for (int slot = 0; slot < rd->model->n_slots; slot++) {
+		const struct model_table *t = model_slot(rd->model, slot);
+
+		if (!has_name(t, name, len))
+			continue;
+		*ret = (struct node){.kind = NODE_DATA_FILE,
+				     .id = dir->id,
+				     .table = (unsigned)t->id};
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static int pov_time(struct call *call, struct artifact_read *rd,
+		    const struct node *node, wall_s_t *ret)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node pov =
+		ARTIFACT_NODE_NULL;
+	int r;
+
+	(void)call;
+	r = artifact_pov(rd, node->id, &pov);
+	if (r == 0)
+		r = artifact_is_alive(rd, &pov);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	*ret = pov.time;
+	return 0;
+}
+
+static int data_file_facts(struct call *call, struct artifact_read *rd,
+			   const struct node *node, struct facts *ret)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node pov =
+		ARTIFACT_NODE_NULL;
+	const struct model_table *t = live_table(rd->model, node->table);
+	struct store_known known;
+	int r;
+
+	if (!t || t->slot < 0)
+		return -ENOENT;
+	r = artifact_pov(rd, node->id, &pov);
+	return r < 0 ? r : find_facts(call, rd, t, &pov, &known, ret);
+}
+
+static int data_file_render(struct call *call, struct artifact_read *rd,
+			    const struct facts *facts, struct version *v)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node pov =
+		ARTIFACT_NODE_NULL;
+	int r;
+
+	v->time = facts->time;
+	r = artifact_pov(rd, facts->node.id, &pov);
+	return r < 0 ? r
+		     : render_rows(call, rd,
+				   live_table(rd->model, facts->node.table),
+				   &pov, v);
+}
+
+const struct node_ops data_file_ops = {
+	.type = S_IFREG,
+	.live = true,
+	.facts = data_file_facts,
+	.render = data_file_render,
+};
+
+/* pov.json */
+
+/* Bytes that JSON cannot carry as text stand beside it as hex. */
+static void put_value(struct json *j, const char *key, const struct value *v)
+{
+	static const char *const types[] = {"null", "integer", "real", "text",
+					    "blob"};
+	char hex[2 * 512 + 1];
+
+	json_key(j, key);
+	json_value(j, v);
+	if (v->type == VALUE_INTEGER || v->type == VALUE_REAL ||
+	    v->type == VALUE_NULL)
+		return;
+	if (v->type == VALUE_TEXT && utf8_is_valid(v->bytes.data, v->bytes.len))
+		return;
+	json_key(j, strcmp(key, "label") == 0 ? "label_type" : "type");
+	json_string(j, types[v->type], strlen(types[v->type]));
+	if (v->bytes.len > 512)
+		return;
+	hex_format(v->bytes.data, v->bytes.len, hex);
+	json_key_string(j, strcmp(key, "label") == 0 ? "label_hex" : "hex",
+			hex);
+}
+
+/* The latest change and time over everything that a document shows. */
+static void later(struct artifact_mark *mark, const struct artifact_mark *other)
+{
+	if (other->change > mark->change)
+		mark->change = other->change;
+	if (other->time > mark->time)
+		mark->time = other->time;
+}
+
+static int put_pov_values(struct artifact_read *rd, struct json *j,
+			  struct artifact_node *pov, struct artifact_mark *mark)
+{
+	json_key(j, "pov");
+	json_begin_object(j);
+	for (unsigned i = 0; i < rd->model->n_dims; i++) {
+		struct artifact_mark label_mark;
+		struct value label;
+		int r;
+
+		json_key(j, rd->model->dims[i].name);
+		json_begin_object(j);
+		put_value(j, "value", &pov->values[i]);
+		r = artifact_label(rd, i, &pov->values[i], &pov->arena, &label,
+				   &label_mark);
+		if (r < 0)
+			return r;
+		if (r == 1)
+			put_value(j, "label", &label);
+		later(mark, &label_mark);
+		json_end_object(j);
+	}
+	json_end_object(j);
+	return 0;
+}
+
+static int put_pov_table(struct call *call, struct artifact_read *rd,
+			 struct json *j, const struct model_table *t,
+			 const struct artifact_node *pov,
+			 struct artifact_mark *mark, bool *ret_open)
+{
+	struct store_known known;
+	struct facts facts;
+	char hex[SHA256_HEX + 1];
+	char time[CLOCK_TEXT_BYTES];
+	int r;
+
+	later(mark, &pov->marks[t->slot]);
+	r = find_facts(call, rd, t, pov, &known, &facts);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (facts.node.tag & NODE_TAG_PROVISIONAL) {
+		*ret_open = true;
+		if (facts.time > mark->time)
+			mark->time = facts.time;
+	}
+	json_key(j, t->name);
+	json_begin_object(j);
+	json_key_int(j, "rows", known.rows);
+	json_key_int(j, "bytes", known.bytes);
+	json_key_int(j, "change", known.change);
+	json_key_string(j, "time", clock_format(facts.time, time));
+	hex_format(known.sha256, SHA256_BYTES, hex);
+	json_key_string(j, "sha256", hex);
+	json_end_object(j);
+	return 1;
+}
+
+/* The whole document, and which version of it this is. */
+static int put_pov(struct call *call, struct artifact_read *rd, int64_t id,
+		   struct buf *b, struct facts *ret)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node pov =
+		ARTIFACT_NODE_NULL;
+	struct artifact_mark mark = {0};
+	struct json j = JSON_INIT(b);
+	bool open = false;
+	int n = 0;
+	int r;
+
+	r = artifact_pov(rd, id, &pov);
+	if (r < 0)
+		return r;
+	json_begin_object(&j);
+	r = put_pov_values(rd, &j, &pov, &mark);
+	if (r < 0)
+		return r;
+	json_key(&j, "tables");
+	json_begin_object(&j);
+	for (int slot = 0; slot < rd->model->n_slots; slot++) {
+		r = put_pov_table(call, rd, &j, model_slot(rd->model, slot),
+				  &pov, &mark, &open);
+		if (r < 0)
+			return r;
+		n += r;
+	}
+	json_end_object(&j);
+	json_end_object(&j);
+	json_end_document(&j);
+	if (n == 0)
+		return -ENOENT;
+	ret->node = (struct node){
+		.kind = NODE_POV_JSON,
+		.id = id,
+		.tag = open ? provisional_tag(call)
+			    : settled_tag(call, mark.change),
+	};
+	ret->size = (int64_t)b->len;
+	ret->time = mark.time;
+	return buf_error(b);
+}
+
+static int pov_json_facts(struct call *call, struct artifact_read *rd,
+			  const struct node *node, struct facts *ret)
+{
+	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
+	struct version *v;
+	fuse_ino_t ino;
+	int r;
+
+	r = put_pov(call, rd, node->id, &b, ret);
+	if (r < 0 || !(ret->node.tag & NODE_TAG_PROVISIONAL))
+		return r;
+	/* Nobody can render this one again: it is kept for the open to come. */
+	r = node_pack(&ret->node, &ino);
+	if (r == 0)
+		r = versions_get(call->mount->versions, ino, call, &v);
+	if (r < 0)
+		return r;
+	if (r == 1) {
+		v->time = ret->time;
+		r = versions_write(v, b.data, b.len, call->mount->store);
+		versions_done(call->mount->versions, v, r);
+	}
+	versions_unref(call->mount->versions, v);
+	return r;
+}
+
+static int pov_json_render(struct call *call, struct artifact_read *rd,
+			   const struct facts *facts, struct version *v)
+{
+	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
+	struct facts now;
+	int r;
+
+	r = put_pov(call, rd, facts->node.id, &b, &now);
+	if (r == 0 && now.node.tag != facts->node.tag)
+		r = -ESTALE;
+	if (r < 0)
+		return r;
+	v->time = now.time;
+	return versions_write(v, b.data, b.len, call->mount->store);
+}
+
+const struct node_ops pov_json_ops = {
+	.type = S_IFREG,
+	.live = true,
+	.facts = pov_json_facts,
+	.render = pov_json_render,
+};
+
+/* pov.json in a listing: with facts if those of all tables are known. */
+static int list_pov_json(struct call *call, struct artifact_read *rd,
+			 const struct node *dir, bool known, bool any,
+			 struct lister *l)
+{
+	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
+	struct node node = {.kind = NODE_POV_JSON, .id = dir->id};
+	struct facts facts;
+	int r;
+
+	if (!any)
+		return 0;
+	if (!known)
+		return lister_add(l, "pov.json", &node, NULL, 0,
+				  COOKIE_POV_JSON);
+	r = put_pov(call, rd, dir->id, &b, &facts);
+	if (r < 0)
+		return r;
+	return lister_add(l, "pov.json", &facts.node, &facts, facts.time,
+			  COOKIE_POV_JSON);
+}
+
+static int pov_list(struct call *call, struct artifact_read *rd,
+		    const struct node *dir, off_t cookie, struct lister *l)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node pov =
+		ARTIFACT_NODE_NULL;
+	bool known = true;
+	bool any = false;
+	int r;
+
+	if (cookie >= COOKIE_POV_JSON)
+		return 0;
+	r = artifact_pov(rd, dir->id, &pov);
+	for (int slot = 0; r == 0 && slot < rd->model->n_slots; slot++) {
+		const struct model_table *t = model_slot(rd->model, slot);
+		struct artifact_mark mark;
+		struct store_known k;
+		bool open;
+
+		r = known_facts(call, rd, t, &pov, &mark, &open, &k);
+		if (r == -ENOENT) {
+			r = 0;
+			continue;
+		}
+		if (r < 0)
+			return r;
+		any = true;
+		known &= r == 1;
+		r = 0;
+		if (COOKIE_FIRST + slot > cookie)
+			r = list_file(call, rd, t, &pov, COOKIE_FIRST + slot,
+				      l);
+	}
+	if (r == 0)
+		r = list_pov_json(call, rd, dir, known, any, l);
+	return r < 0 ? r : 0;
+}
+
+const struct node_ops pov_ops = {
+	.type = S_IFDIR,
+	.live = true,
+	.lookup = pov_lookup,
+	.list = pov_list,
+	.time = pov_time,
+};

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One thread that notices commits (by inotify on the database's directory),
+ * folds what they marked, and tells the kernel which entries and attributes
+ * no longer hold. It holds no lock while it tells, and is nobody's request.
+ *
+ * While nobody asks for anything there is nothing to take back, and the
+ * database is left alone.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "fs/fs.h"
+#include "outboxfs/base/clock.h"
+#include "outboxfs/base/log.h"
+
+#define QUIET_US     2000    /* between two looks at a busy database */
+#define SAVE_US      2000000 /* what is new is saved this often */
+#define NOTICES_MAX  20000   /* for one look; the rest times out */
+#define PARENTS_MAX  1000    /* directories in which a label is taken back */
+
+struct watch {
+	/* fixed after watch_start() */
+	struct mount *mount;
+	int inotify_fd;
+	int stop_fd;
+	const char *file; /* name of the database in its directory */
+	pthread_t thread;
+
+	/* the thread's own */
+	int64_t change;   /* dealt with up to this */
+	uint64_t generation;
+	uint64_t n_calls; /* when it looked last */
+	mono_us_t saved_at;
+	size_t n_notices;
+};
+
+static bool may_notify(struct watch *w)
+{
+	return w->n_notices++ < NOTICES_MAX;
+}
+
+/* Takes back attributes, and pages, of a node. */
+static void drop_inode(struct watch *w, const struct node *node)
+{
+	fuse_ino_t ino;
+
+	if (may_notify(w) && node_pack(node, &ino) == 0)
+		(void)fuse_lowlevel_notify_inval_inode(w->mount->session, ino,
+						       0, 0);
+}
+
+static void drop_entry(struct watch *w, const struct node *dir,
+		       const char *name)
+{
+	fuse_ino_t ino;
+
+	if (may_notify(w) && node_pack(dir, &ino) == 0)
+		(void)fuse_lowlevel_notify_inval_entry(
+			w->mount->session, ino, name, strlen(name));
+}
+
+/* What a walk over the changes carries along. */
+struct look {
+	struct watch *w;
+	struct artifact_read *rd;
+};
+
+/* Directories whose last rows have gone, from the POV upwards. */
+static int drop_dead(struct look *look, struct artifact_node *pov)
+{
+	int64_t parent = pov->parent;
+	struct name name;
+	int r;
+
+	r = artifact_is_alive(look->rd, pov);
+	if (r != -ENOENT)
+		return r;
+	r = artifact_name(look->rd, pov, &name);
+	while (r == 0) {
+		CLEANUP(artifact_node_deinit) struct artifact_node dir =
+			ARTIFACT_NODE_NULL;
+		struct node node = {.kind = NODE_DIR, .id = parent};
+
+		drop_entry(look->w, &node, name.text);
+		drop_inode(look->w, &node);
+		r = artifact_dir(look->rd, parent, &dir);
+		if (r < 0 || dir.level == 0)
+			break;
+		r = artifact_is_alive(look->rd, &dir);
+		if (r != -ENOENT)
+			break;
+		r = artifact_name(look->rd, &dir, &name);
+		parent = dir.parent;
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+static int on_pov(int64_t id, int64_t parent, void *arg)
+{
+	CLEANUP(artifact_node_deinit) struct artifact_node pov =
+		ARTIFACT_NODE_NULL;
+	struct look *look = arg;
+	const struct model *m = look->rd->model;
+	struct node node = {.kind = NODE_POV, .id = id};
+	struct node above = {.kind = NODE_DIR, .id = parent};
+	struct name name;
+	int r;
+
+	if (look->w->n_notices > NOTICES_MAX)
+		return 0;
+	r = artifact_pov(look->rd, id, &pov);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	for (int slot = 0; slot < m->n_slots; slot++)
+		if (pov.marks[slot].change > look->w->change &&
+		    live_file_name(model_slot(m, slot), &name) == 0)
+			drop_entry(look->w, &node, name.text);
+	drop_entry(look->w, &node, "pov.json");
+	drop_inode(look->w, &node);
+	drop_inode(look->w, &above);
+	return drop_dead(look, &pov);
+}
+
+static int on_table(const struct model_table *t, void *arg)
+{
+	struct look *look = arg;
+	struct node node = {.kind = NODE_SETUP};
+	struct name name;
+
+	if (live_file_name(t, &name) == 0)
+		drop_entry(look->w, &node, name.text);
+	return 0;
+}
+
+/* The names that a value may have had, in each directory that has it. */
+static int on_label(unsigned dim, const struct value *value,
+		    const struct value *old_label, bool had_label, void *arg)
+{
+	struct look *look = arg;
+	int64_t parents[PARENTS_MAX];
+	struct name plain;
+	struct name keyed;
+	size_t n;
+	int r;
+
+	r = artifact_dirs_of(look->rd, dim, value, parents, PARENTS_MAX, &n);
+	if (r == 0)
+		r = name_make(had_label ? old_label : value, NULL, &plain);
+	if (r == 0)
+		r = name_make(had_label ? old_label : value, value, &keyed);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct node dir = {.kind = NODE_DIR, .id = parents[i]};
+
+		drop_entry(look->w, &dir, plain.text);
+		drop_entry(look->w, &dir, keyed.text);
+		drop_inode(look->w, &dir);
+	}
+	return r;
+}
+
+/* Everything that the kernel may still believe from an older database. */
+static void drop_all(struct watch *w)
+{
+	static const struct node root = {.kind = NODE_ROOT};
+
+	drop_entry(w, &root, "data");
+	drop_entry(w, &root, "setup");
+	drop_entry(w, &root, "README.md");
+	drop_entry(w, &root, "status.json");
+}
+
+static int look_at_changes(struct watch *w, struct artifact_read *rd)
+{
+	struct look look = {.w = w, .rd = rd};
+	struct artifact_watch watch = {.pov = on_pov,
+				       .table = on_table,
+				       .label = on_label,
+				       .arg = &look};
+	int64_t change;
+	int r;
+
+	r = artifact_change(rd, &change);
+	if (r < 0)
+		return r;
+	if (rd->generation != w->generation) {
+		drop_all(w);
+		w->generation = rd->generation;
+	} else if (change > w->change) {
+		r = artifact_changes(rd, w->change, &watch);
+	}
+	w->change = change;
+	return r;
+}
+
+static void look(struct watch *w)
+{
+	CLEANUP(artifact_read_end) struct artifact_read rd = ARTIFACT_READ_NULL;
+	uint64_t n_calls = atomic_load(&w->mount->n_calls);
+	struct err err = ERR_NULL;
+	int r;
+
+	if (n_calls == w->n_calls)
+		return;
+	w->n_calls = n_calls;
+	w->n_notices = 0;
+	r = artifact_read_begin(w->mount->artifact, true, &rd, &err);
+	if (r < 0) {
+		drop_all(w);
+		return; /* whoever reads next is told why */
+	}
+	r = look_at_changes(w, &rd);
+	if (r < 0)
+		log_warn("cannot read what has changed: %s",
+			 strerrordesc_np(-r));
+}
+
+static void save(struct watch *w)
+{
+	mono_us_t now = clock_mono();
+
+	if (now - w->saved_at < SAVE_US &&
+	    !knowledge_is_full(w->mount->knowledge))
+		return;
+	w->saved_at = now;
+	knowledge_save(w->mount->knowledge, w->mount->artifact);
+}
+
+/* Reads what inotify has; true: it is about the database. */
+static bool drain(struct watch *w)
+{
+	char data[8192] __attribute__((aligned(8)));
+	size_t len = strlen(w->file);
+	bool ours = false;
+	ssize_t n;
+
+	while ((n = read(w->inotify_fd, data, sizeof(data))) > 0) {
+		const struct inotify_event *e;
+
+		for (char *p = data; p < data + n; p += sizeof(*e) + e->len) {
+			e = (const struct inotify_event *)(void *)p;
+			/* The file itself, and its -wal and -journal. */
+			if (e->len == 0 || strncmp(e->name, w->file, len) == 0)
+				ours = true;
+		}
+	}
+	return ours;
+}
+
+static void *watch_thread(void *arg)
+{
+	struct watch *w = arg;
+	struct pollfd fds[] = {
+		{.fd = w->stop_fd, .events = POLLIN},
+		{.fd = w->inotify_fd, .events = POLLIN},
+	};
+	struct timespec quiet = {.tv_nsec = QUIET_US * 1000L};
+
+	while (!(fds[0].revents & POLLIN)) {
+		if (poll(fds, 2, SAVE_US / 1000) < 0)
+			continue;
+		if (fds[1].revents && drain(w)) {
+			look(w);
+			(void)nanosleep(&quiet, NULL); /* not a wait, a limit */
+		}
+		save(w);
+	}
+	return NULL;
+}
+
+static int watch_directory(struct watch *w)
+{
+	const char *slash = strrchr(w->mount->database, '/');
+	char dir[4096];
+	int wd;
+
+	(void)snprintf(dir, sizeof(dir), "%.*s",
+		       (int)(slash - w->mount->database) + 1,
+		       w->mount->database);
+	w->file = slash + 1;
+	wd = inotify_add_watch(w->inotify_fd, dir,
+			       IN_MODIFY | IN_CREATE | IN_DELETE |
+				       IN_MOVED_TO | IN_MOVED_FROM);
+	return wd < 0 ? -errno : 0;
+}
+
+static int start_thread(struct watch *w)
+{
+	sigset_t all;
+	sigset_t old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&w->thread, NULL, watch_thread, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -r;
+}
+
+int watch_start(struct mount *m, struct watch **ret)
+{
+	struct watch *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	w->mount = m;
+	w->generation = atomic_load(&m->generation);
+	w->saved_at = clock_mono();
+	w->n_calls = UINT64_MAX;
+	w->stop_fd = eventfd(0, EFD_CLOEXEC);
+	w->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	r = w->stop_fd < 0 || w->inotify_fd < 0 ? -errno : 0;
+	if (r == 0)
+		r = watch_directory(w);
+	if (r == 0)
+		r = start_thread(w);
+	if (r < 0) {
+		close_fd(&w->stop_fd);
+		close_fd(&w->inotify_fd);
+		free(w);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+void watch_stop(struct watch *w)
+{
+	uint64_t one = 1;
+
+	if (!w)
+		return;
+	/* An eventfd takes eight bytes, always. */
+	if (write(w->stop_fd, &one, sizeof(one)) != sizeof(one))
+		log_err("cannot stop the watcher");
+	pthread_join(w->thread, NULL);
+	close_fd(&w->stop_fd);
+	close_fd(&w->inotify_fd);
+	free(w);
+}
