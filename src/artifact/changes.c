@@ -78,22 +78,19 @@ int artifact_changes(struct artifact_read *rd, int64_t after,
 	return r;
 }
 
-int artifact_dirs_of(struct artifact_read *rd, unsigned dim,
-		     const struct value *value, int64_t *ret_parents,
-		     size_t n_max, size_t *ret_n)
+int artifact_dirs_at(struct artifact_read *rd, unsigned level,
+		     int64_t *ret_ids, size_t n_max, size_t *ret_n)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	size_t n = 0;
 	int r;
 
-	r = db_stmt(rd->db, Q_DIRS_OF + dim, &stmt);
-	if (r == 0)
-		r = value_bind(stmt, 1, value);
+	r = db_stmt(rd->db, Q_DIRS_AT + level, &stmt);
 	if (r < 0)
 		return r;
-	sqlite3_bind_int64(stmt, 2, (int64_t)n_max);
+	sqlite3_bind_int64(stmt, 1, (int64_t)n_max);
 	while (n < n_max && (r = db_step(stmt)) == 1)
-		ret_parents[n++] = sqlite3_column_int64(stmt, 0);
+		ret_ids[n++] = sqlite3_column_int64(stmt, 0);
 	*ret_n = n;
 	return r < 0 ? r : 0;
 }

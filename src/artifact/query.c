@@ -245,14 +245,15 @@ static int build_dim(struct artifact_world *w, size_t i, struct buf *b)
 	if (r < 0)
 		return r;
 
-	/* The parents of all nodes whose value in this dimension is ?1. */
-	if (pov)
-		buf_printf(b, "SELECT parent FROM outboxfs_pov WHERE +v%zu IS ?1",
-			   i + 1);
-	else
-		buf_puts(b, "SELECT parent FROM outboxfs_dir WHERE +value IS ?1");
-	buf_puts(b, " LIMIT ?2");
-	r = set(w, Q_DIRS_OF + i, b);
+	/* Every directory at this level. */
+	buf_puts(b, "SELECT id FROM outboxfs_dir WHERE ");
+	for (size_t j = 0; j < i; j++)
+		buf_puts(b, "parent IN (SELECT id FROM outboxfs_dir WHERE ");
+	buf_puts(b, "id = 1");
+	for (size_t j = 0; j < i; j++)
+		buf_puts(b, ")");
+	buf_puts(b, " LIMIT ?1");
+	r = set(w, Q_DIRS_AT + i, b);
 	if (r < 0)
 		return r;
 

@@ -40,8 +40,8 @@ enum query {
 	Q_KEYS = Q_LABEL + MODEL_DIMS_MAX, /* + dim: keys of a label */
 	Q_NEAR = Q_KEYS + MODEL_DIMS_MAX,  /* + dim: children by prefix */
 	Q_NEAR_LABEL = Q_NEAR + MODEL_DIMS_MAX, /* + dim: keys by prefix */
-	Q_DIRS_OF = Q_NEAR_LABEL + MODEL_DIMS_MAX, /* + dim: parents of a value */
-	Q_OPEN_MARK = Q_DIRS_OF + MODEL_DIMS_MAX,      /* + slot */
+	Q_DIRS_AT = Q_NEAR_LABEL + MODEL_DIMS_MAX,     /* + level */
+	Q_OPEN_MARK = Q_DIRS_AT + MODEL_DIMS_MAX,      /* + slot */
 	Q_FOLD_READ = Q_OPEN_MARK + MODEL_SLOTS_MAX,   /* + slot */
 	Q_FOLD_DONE = Q_FOLD_READ + MODEL_SLOTS_MAX,   /* + slot */
 	Q_POV_MARK = Q_FOLD_DONE + MODEL_SLOTS_MAX,    /* + slot */

@@ -27,7 +27,7 @@
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
 
-#define SESSION_THREADS 2
+#define SESSION_THREADS 3
 #define POOL_THREADS    4
 #define POOL_TASKS_MAX  65536
 

@@ -12,7 +12,8 @@
  *   same. Both are therefore always of the latest commit.
  * - Attributes from a listing are kept for the time that ls -l takes between
  *   reading a directory and asking for what is in it.
- * - Directories are kept for a second, or until the watcher says so.
+ * - Directories are kept until the watcher says that one has gone or got
+ *   another name, or for half a minute.
  */
 #include <assert.h>
 #include <errno.h>
@@ -23,7 +24,7 @@
 #include "fs/fs.h"
 #include "outboxfs/base/log.h"
 
-#define DIR_TIMEOUT     1.0
+#define DIR_TIMEOUT     30.0
 #define LISTED_TIMEOUT  0.05  /* of attributes that came with a listing */
 #define OPENED_TIMEOUT  0.001 /* of a version that somebody has open */
 #define FOREVER_TIMEOUT 86400.0

@@ -23,8 +23,8 @@
 
 #define QUIET_US     2000    /* between two looks at a busy database */
 #define SAVE_US      2000000 /* what is new is saved this often */
-#define NOTICES_MAX  20000   /* for one look; the rest times out */
-#define PARENTS_MAX  1000    /* directories in which a label is taken back */
+#define NOTICES_MAX  20000   /* for one look; more is everything */
+#define DIRS_MAX     4096    /* directories in which a label is taken back */
 
 struct watch {
 	/* fixed after watch_start() */
@@ -57,14 +57,34 @@ static void drop_inode(struct watch *w, const struct node *node)
 						       0, 0);
 }
 
+/*
+ * Makes the kernel ask again before it believes an entry. It is not thrown
+ * away: who sits in a directory that is still there stays in it.
+ */
 static void drop_entry(struct watch *w, const struct node *dir,
 		       const char *name)
 {
+	struct fuse_session *session = w->mount->session;
+	size_t len = strlen(name);
 	fuse_ino_t ino;
 
-	if (may_notify(w) && node_pack(dir, &ino) == 0)
+	if (!may_notify(w) || node_pack(dir, &ino) < 0)
+		return;
+	if (fuse_lowlevel_notify_expire_entry(session, ino, name, len,
+					      FUSE_LL_EXPIRE_ONLY) == -ENOSYS)
+		(void)fuse_lowlevel_notify_inval_entry(session, ino, name, len);
+}
+
+/* Everything that the kernel may still believe, at once. */
+static void drop_all(struct watch *w)
+{
+	static const char *const names[] = {"data", "setup", "README.md",
+					    "status.json"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		(void)fuse_lowlevel_notify_inval_entry(
-			w->mount->session, ino, name, strlen(name));
+			w->mount->session, FUSE_ROOT_ID, names[i],
+			strlen(names[i]));
 }
 
 /* What a walk over the changes carries along. */
@@ -114,7 +134,7 @@ static int on_pov(int64_t id, int64_t parent, void *arg)
 	struct name name;
 	int r;
 
-	if (look->w->n_notices > NOTICES_MAX)
+	if (look->w->n_notices >= NOTICES_MAX)
 		return 0;
 	r = artifact_pov(look->rd, id, &pov);
 	if (r < 0)
@@ -140,41 +160,55 @@ static int on_table(const struct model_table *t, void *arg)
 	return 0;
 }
 
-/* The names that a value may have had, in each directory that has it. */
-static int on_label(unsigned dim, const struct value *value,
-		    const struct value *old_label, bool had_label, void *arg)
+/* The names that a label makes: alone, and with the key. */
+static int drop_label(struct watch *w, const struct node *dir,
+		      const struct value *label, const struct value *key)
 {
-	struct look *look = arg;
-	int64_t parents[PARENTS_MAX];
-	struct name plain;
-	struct name keyed;
-	size_t n;
+	struct name name;
 	int r;
 
-	r = artifact_dirs_of(look->rd, dim, value, parents, PARENTS_MAX, &n);
+	r = name_make(label, NULL, &name);
 	if (r == 0)
-		r = name_make(had_label ? old_label : value, NULL, &plain);
+		drop_entry(w, dir, name.text);
 	if (r == 0)
-		r = name_make(had_label ? old_label : value, value, &keyed);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		struct node dir = {.kind = NODE_DIR, .id = parents[i]};
-
-		drop_entry(look->w, &dir, plain.text);
-		drop_entry(look->w, &dir, keyed.text);
-		drop_inode(look->w, &dir);
-	}
+		r = name_make(label, key, &name);
+	if (r == 0)
+		drop_entry(w, dir, name.text);
 	return r;
 }
 
-/* Everything that the kernel may still believe from an older database. */
-static void drop_all(struct watch *w)
+/*
+ * A label has changed, come or gone: the name of its value, and of any other
+ * that shares the old label or the new one, in every directory of that level.
+ */
+static int on_label(unsigned dim, const struct value *value,
+		    const struct value *old_label, bool had_label, void *arg)
 {
-	static const struct node root = {.kind = NODE_ROOT};
+	CLEANUP(arena_deinit) struct arena arena = ARENA_NULL;
+	struct look *look = arg;
+	struct artifact_mark mark;
+	struct value label = *value;
+	int64_t dirs[DIRS_MAX];
+	size_t n;
+	int r;
 
-	drop_entry(w, &root, "data");
-	drop_entry(w, &root, "setup");
-	drop_entry(w, &root, "README.md");
-	drop_entry(w, &root, "status.json");
+	r = artifact_label(look->rd, dim, value, &arena, &label, &mark);
+	if (r >= 0)
+		r = artifact_dirs_at(look->rd, dim, dirs, DIRS_MAX, &n);
+	if (r < 0)
+		return r;
+	if (n == DIRS_MAX)
+		look->w->n_notices = NOTICES_MAX;
+	for (size_t i = 0; r == 0 && i < n && n < DIRS_MAX; i++) {
+		struct node dir = {.kind = NODE_DIR, .id = dirs[i]};
+
+		r = drop_label(look->w, &dir, had_label ? old_label : value,
+			       value);
+		if (r == 0)
+			r = drop_label(look->w, &dir, &label, value);
+		drop_inode(look->w, &dir);
+	}
+	return r;
 }
 
 static int look_at_changes(struct watch *w, struct artifact_read *rd)
@@ -195,6 +229,8 @@ static int look_at_changes(struct watch *w, struct artifact_read *rd)
 		w->generation = rd->generation;
 	} else if (change > w->change) {
 		r = artifact_changes(rd, w->change, &watch);
+		if (w->n_notices >= NOTICES_MAX)
+			drop_all(w); /* too much to name it all */
 	}
 	w->change = change;
 	return r;

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 
-OUTBOXFS = os.environ.get("OUTBOXFS", "build/src/outboxfs")
+OUTBOXFS = os.path.abspath(os.environ.get("OUTBOXFS", "build/src/outboxfs"))
 TIMEOUT = float(os.environ.get("OUTBOXFS_TEST_TIMEOUT", "60"))
 
 

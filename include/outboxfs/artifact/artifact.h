@@ -180,10 +180,9 @@ struct artifact_watch {
 NODISCARD int artifact_changes(struct artifact_read *rd, int64_t after,
 			       const struct artifact_watch *watch);
 
-/* Directories at this level whose last value is value; at most n_max ids. */
-NODISCARD int artifact_dirs_of(struct artifact_read *rd, unsigned dim,
-			       const struct value *value, int64_t *ret_parents,
-			       size_t n_max, size_t *ret_n);
+/* Ids of the directories with this many values; at most n_max of them. */
+NODISCARD int artifact_dirs_at(struct artifact_read *rd, unsigned level,
+			       int64_t *ret_ids, size_t n_max, size_t *ret_n);
 
 /*
  * The name of the database's present timeline. It is drawn anew by
