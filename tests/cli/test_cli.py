@@ -781,7 +781,7 @@ def test_adopted_by_a_newer_version(db, model):
 
 
 def test_adopt_while_somebody_writes(db, model):
-    """It waits for a while; then it says who is in the way."""
+    """It waits for a while; then it says so and has done nothing."""
     other = sqlite3.connect(db, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     was = schema(db)
