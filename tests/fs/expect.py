@@ -283,10 +283,10 @@ def comparable(column, aff):
     strict parser compares: storage classes, NULL against '', every digit.
     """
     c = quote(column)
+    number = f"CAST({c} AS TEXT)" if aff == "BLOB" else f"printf('%.15g', {c})"
     whole = f"CAST({c} AS TEXT)" if aff == "BLOB" else c
-    return (f"CASE typeof({c}) WHEN 'null' THEN '' WHEN 'real' THEN"
-            f" printf('%.15g', {c}) WHEN 'blob' THEN '\\x' || lower(hex({c}))"
-            f" ELSE {whole} END")
+    return (f"CASE typeof({c}) WHEN 'null' THEN '' WHEN 'real' THEN {number}"
+            f" WHEN 'blob' THEN '\\x' || lower(hex({c})) ELSE {whole} END")
 
 
 def reimport_differences(db, table, path, scratch):
