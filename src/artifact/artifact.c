@@ -220,36 +220,34 @@ static int reopen(struct artifact *a, const struct artifact_world *old,
 	struct artifact_world *fresh = NULL;
 	struct artifact_world *gone;
 	struct err why = ERR_NULL;
+	bool news;
 	int r;
 
 	lock_take(&a->lock);
-	if (a->world != old || (!a->world && clock_mono() < a->retry_at)) {
-		r = a->world ? 0 : a->why_code;
-		if (r < 0)
-			*err = a->why;
+	if (a->world != old) {
 		lock_drop(&a->lock);
-		return r;
+		return 0;
 	}
 	lock_drop(&a->lock);
 
 	r = world_open(a, &fresh, &why);
-	if (r < 0)
-		log_err("%s", err_text(&why, r));
-	else
-		log_notice("database '%s' was changed or replaced: read anew",
-			   a->path);
 
 	lock_take(&a->lock);
+	/* Everybody who asks tries again; only what is new is worth a line. */
+	news = old || r == 0 || strcmp(why.text, a->why.text) != 0;
 	gone = a->world;
 	a->world = fresh;
 	a->generation++;
 	if (fresh)
 		fresh->generation = a->generation;
 	a->why = why;
-	a->why_code = r;
-	a->retry_at = clock_mono() + 200000;
 	lock_drop(&a->lock);
 
+	if (news && r < 0)
+		log_err("%s", err_text(&why, r));
+	else if (news)
+		log_notice("database '%s' was changed or replaced: read anew",
+			   a->path);
 	world_unref(gone);
 	if (r < 0)
 		*err = why;

@@ -89,8 +89,6 @@ struct artifact {
 	struct lock lock;
 	struct artifact_world *world; /* a reference, or NULL: see why */
 	struct err why;               /* why there is no world */
-	int why_code;
-	mono_us_t retry_at;           /* do not try again before */
 	uint64_t generation;
 };
 

@@ -46,6 +46,8 @@ static int configure(struct db *db, const struct db_config *config,
 	sqlite3_busy_handler(db->handle, busy_handler, db);
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	/* "name" is a column or an error, never a string (the misfeature). */
+	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	(void)snprintf(sql, sizeof(sql),
 		       "PRAGMA foreign_keys=ON; PRAGMA synchronous=NORMAL;"
 		       "PRAGMA temp_store=MEMORY;"

@@ -136,6 +136,10 @@ class Mount:
                 self.process.kill()
                 self.process.wait()
                 raise AssertionError("the daemon did not end") from None
+            if self.process.returncode != 0:
+                raise AssertionError(
+                    f"the daemon ended with {self.process.returncode}:\n"
+                    + self.log()[-8000:])
         elif os.path.ismount(self.path):
             run("umount", "-l", self.path, check=False)
 
