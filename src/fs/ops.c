@@ -578,8 +578,13 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void op_opendir(fuse_req_t req, fuse_ino_t ino,
 		       struct fuse_file_info *fi)
 {
+	const struct mount *m = fuse_req_userdata(req);
+
 	(void)ino;
-	fuse_reply_open(req, fi);
+	if (m->options->kernel_cache)
+		fuse_reply_err(req, ENOSYS); /* it keeps the listings as well */
+	else
+		fuse_reply_open(req, fi);
 }
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino,

@@ -4,8 +4,8 @@
  * folds what they marked, and tells the kernel which entries and attributes
  * no longer hold. It holds no lock while it tells, and is nobody's request.
  *
- * While nobody asks for anything there is nothing to take back, and the
- * database is left alone.
+ * When nobody has asked for anything in a while there is nothing to take back,
+ * and the database is left alone.
  */
 #include <errno.h>
 #include <poll.h>
@@ -23,6 +23,7 @@
 
 #define QUIET_US     2000    /* between two looks at a busy database */
 #define SAVE_US      2000000 /* what is new is saved this often */
+#define FORGET_US    90000000 /* longer than any timeout in ops.c */
 #define NOTICES_MAX  20000   /* for one look; more is everything */
 #define DIRS_MAX     4096    /* directories in which a label is taken back */
 
@@ -38,6 +39,7 @@ struct watch {
 	int64_t change;   /* dealt with up to this */
 	uint64_t generation;
 	uint64_t n_calls; /* when it looked last */
+	mono_us_t called_at;
 	mono_us_t saved_at;
 	size_t n_notices;
 };
@@ -91,7 +93,26 @@ static void drop_all(struct watch *w)
 struct look {
 	struct watch *w;
 	struct artifact_read *rd;
+	int64_t above; /* what is above this directory is done */
 };
+
+/* Listings and times of the directories above a POV. */
+static int drop_above(struct look *look, int64_t parent)
+{
+	while (parent != 0) {
+		CLEANUP(artifact_node_deinit) struct artifact_node dir =
+			ARTIFACT_NODE_NULL;
+		struct node node = {.kind = NODE_DIR, .id = parent};
+		int r;
+
+		drop_inode(look->w, &node);
+		r = artifact_dir(look->rd, parent, &dir);
+		if (r < 0)
+			return r == -ENOENT ? 0 : r;
+		parent = dir.parent;
+	}
+	return 0;
+}
 
 /* Directories whose last rows have gone, from the POV upwards. */
 static int drop_dead(struct look *look, struct artifact_node *pov)
@@ -130,7 +151,6 @@ static int on_pov(int64_t id, int64_t parent, void *arg)
 	struct look *look = arg;
 	const struct model *m = look->rd->model;
 	struct node node = {.kind = NODE_POV, .id = id};
-	struct node above = {.kind = NODE_DIR, .id = parent};
 	struct name name;
 	int r;
 
@@ -145,7 +165,13 @@ static int on_pov(int64_t id, int64_t parent, void *arg)
 			drop_entry(look->w, &node, name.text);
 	drop_entry(look->w, &node, "pov.json");
 	drop_inode(look->w, &node);
-	drop_inode(look->w, &above);
+	if (parent != look->above) {
+		look->above = 0;
+		r = drop_above(look, parent);
+		if (r < 0)
+			return r;
+		look->above = parent;
+	}
 	return drop_dead(look, &pov);
 }
 
@@ -236,16 +262,26 @@ static int look_at_changes(struct watch *w, struct artifact_read *rd)
 	return r;
 }
 
+/* Has the kernel forgotten by itself whatever it once heard? */
+static bool is_forgotten(struct watch *w)
+{
+	uint64_t n_calls = atomic_load(&w->mount->n_calls);
+	mono_us_t now = clock_mono();
+
+	if (n_calls != w->n_calls || w->mount->options->kernel_cache)
+		w->called_at = now;
+	w->n_calls = n_calls;
+	return now - w->called_at > FORGET_US;
+}
+
 static void look(struct watch *w)
 {
 	CLEANUP(artifact_read_end) struct artifact_read rd = ARTIFACT_READ_NULL;
-	uint64_t n_calls = atomic_load(&w->mount->n_calls);
 	struct err err = ERR_NULL;
 	int r;
 
-	if (n_calls == w->n_calls)
+	if (is_forgotten(w))
 		return;
-	w->n_calls = n_calls;
 	w->n_notices = 0;
 	r = artifact_read_begin(w->mount->artifact, true, &rd, &err);
 	if (r < 0) {
@@ -306,6 +342,7 @@ static void *watch_thread(void *arg)
 			look(w);
 			(void)nanosleep(&quiet, NULL); /* not a wait, a limit */
 		}
+		(void)is_forgotten(w); /* notes that somebody has called */
 		save(w);
 	}
 	return NULL;
@@ -350,7 +387,7 @@ int watch_start(struct mount *m, struct watch **ret)
 	w->mount = m;
 	w->generation = atomic_load(&m->generation);
 	w->saved_at = clock_mono();
-	w->n_calls = UINT64_MAX;
+	w->called_at = w->saved_at;
 	w->stop_fd = eventfd(0, EFD_CLOEXEC);
 	w->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	r = w->stop_fd < 0 || w->inotify_fd < 0 ? -errno : 0;
