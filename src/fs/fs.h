@@ -152,6 +152,7 @@ struct mount {
 	double entry_timeout; /* s; of live files */
 	double attr_timeout;  /* s; of live files */
 	wall_s_t started;
+	int64_t first_change; /* the database's last change number then */
 
 	_Atomic unsigned salt;        /* into tags; moves with the database */
 	_Atomic unsigned provisional; /* last provisional tag */

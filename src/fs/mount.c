@@ -240,11 +240,12 @@ static int serve(struct mount *m, struct err *err)
 	return r;
 }
 
-static void begin_reading(struct mount *m, struct artifact_read *rd)
+static int begin_reading(struct mount *m, struct artifact_read *rd)
 {
 	m->started = clock_wall();
 	atomic_store(&m->generation, rd->generation);
 	knowledge_reset(m->knowledge, rd->generation, rd);
+	return artifact_change(rd, &m->first_change);
 }
 
 static int open_all(struct mount *m, struct err *err)
@@ -267,9 +268,7 @@ static int open_all(struct mount *m, struct err *err)
 		r = pool_new(POOL_THREADS, POOL_TASKS_MAX, &m->pool);
 	if (r == 0)
 		r = artifact_read_begin(m->artifact, true, &rd, err);
-	if (r == 0)
-		begin_reading(m, &rd);
-	return r;
+	return r < 0 ? r : begin_reading(m, &rd);
 }
 
 static void close_all(struct mount *m)

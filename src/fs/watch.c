@@ -386,6 +386,7 @@ int watch_start(struct mount *m, struct watch **ret)
 		return -ENOMEM;
 	w->mount = m;
 	w->generation = atomic_load(&m->generation);
+	w->change = m->first_change;
 	w->saved_at = clock_mono();
 	w->called_at = w->saved_at;
 	w->stop_fd = eventfd(0, EFD_CLOEXEC);
