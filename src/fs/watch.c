@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One thread that notices commits (by inotify on the database's directory),
+ * One thread that notices commits (by inotify on the database's files),
  * folds what they marked, and tells the kernel which entries and attributes
  * no longer hold. It holds no lock while it tells, and is nobody's request.
  *
@@ -31,6 +31,7 @@ struct watch {
 	/* fixed after watch_start() */
 	struct mount *mount;
 	int inotify_fd;
+	int dir_wd;       /* of the database's directory */
 	int stop_fd;
 	const char *file; /* name of the database in its directory */
 	pthread_t thread;
@@ -305,25 +306,45 @@ static void save(struct watch *w)
 	knowledge_save(w->mount->knowledge, w->mount->artifact);
 }
 
-/* Reads what inotify has; true: it is about the database. */
+/*
+ * Watches the database's files for writes. The directory is watched only for
+ * files that come and go, since it may be a busy one.
+ */
+static void watch_files(struct watch *w)
+{
+	static const char *const ends[] = {"", "-wal", "-journal"};
+	char path[4200];
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		(void)snprintf(path, sizeof(path), "%s%s", w->mount->database,
+			       ends[i]);
+		/* One that is not there is watched when it appears. */
+		(void)inotify_add_watch(w->inotify_fd, path, IN_MODIFY);
+	}
+}
+
+/* Reads what inotify has at the moment; true: it is about the database. */
 static bool drain(struct watch *w)
 {
 	char data[8192] __attribute__((aligned(8)));
 	size_t len = strlen(w->file);
+	bool appeared = false;
 	bool ours = false;
 	ssize_t n;
 
-	while ((n = read(w->inotify_fd, data, sizeof(data))) > 0) {
-		const struct inotify_event *e;
+	n = read(w->inotify_fd, data, sizeof(data));
+	for (char *p = data; n > 0 && p < data + n;) {
+		const struct inotify_event *e = (const void *)p;
 
-		for (char *p = data; p < data + n; p += sizeof(*e) + e->len) {
-			e = (const struct inotify_event *)(void *)p;
-			/* The file itself, and its -wal and -journal. */
-			if (e->len == 0 || strncmp(e->name, w->file, len) == 0)
-				ours = true;
-		}
+		if (e->wd != w->dir_wd)
+			ours = true; /* a file of its own, or an overflow */
+		else if (e->len > 0 && strncmp(e->name, w->file, len) == 0)
+			appeared = true;
+		p += sizeof(*e) + e->len;
 	}
-	return ours;
+	if (appeared)
+		watch_files(w);
+	return ours || appeared;
 }
 
 static void *watch_thread(void *arg)
@@ -351,17 +372,19 @@ static void *watch_thread(void *arg)
 static int watch_directory(struct watch *w)
 {
 	const char *slash = strrchr(w->mount->database, '/');
-	char dir[4096];
-	int wd;
+	char dir[4200];
 
 	(void)snprintf(dir, sizeof(dir), "%.*s",
 		       (int)(slash - w->mount->database) + 1,
 		       w->mount->database);
 	w->file = slash + 1;
-	wd = inotify_add_watch(w->inotify_fd, dir,
-			       IN_MODIFY | IN_CREATE | IN_DELETE |
-				       IN_MOVED_TO | IN_MOVED_FROM);
-	return wd < 0 ? -errno : 0;
+	w->dir_wd = inotify_add_watch(w->inotify_fd, dir,
+				      IN_CREATE | IN_DELETE | IN_MOVED_TO |
+					      IN_MOVED_FROM);
+	if (w->dir_wd < 0)
+		return -errno;
+	watch_files(w);
+	return 0;
 }
 
 static int start_thread(struct watch *w)
