@@ -4,6 +4,10 @@
  * folds what they marked, and tells the kernel which entries and attributes
  * no longer hold. It holds no lock while it tells, and is nobody's request.
  *
+ * A commit is written to the log first and becomes visible a moment later, by
+ * a store into shared memory that nobody is told of. So after a write it looks
+ * at once, and again, less and less often, until writing has ceased.
+ *
  * When nobody has asked for anything in a while there is nothing to take back,
  * and the database is left alone.
  */
@@ -21,7 +25,8 @@
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
 
-#define QUIET_US     2000    /* between two looks at a busy database */
+#define LOOK_MS      20      /* between two looks while somebody writes */
+#define COMMIT_US    2000000 /* from the last write to its commit, at most */
 #define SAVE_US      2000000 /* what is new is saved this often */
 #define FORGET_US    90000000 /* longer than any timeout in ops.c */
 #define NOTICES_MAX  20000   /* for one look; more is everything */
@@ -354,15 +359,22 @@ static void *watch_thread(void *arg)
 		{.fd = w->stop_fd, .events = POLLIN},
 		{.fd = w->inotify_fd, .events = POLLIN},
 	};
-	struct timespec quiet = {.tv_nsec = QUIET_US * 1000L};
+	mono_us_t written_at = 0;
+	int wait_ms = SAVE_US / 1000;
 
 	while (!(fds[0].revents & POLLIN)) {
-		if (poll(fds, 2, SAVE_US / 1000) < 0)
+		if (poll(fds, 2, wait_ms) < 0)
 			continue;
 		if (fds[1].revents && drain(w)) {
-			look(w);
-			(void)nanosleep(&quiet, NULL); /* not a wait, a limit */
+			written_at = clock_mono();
+			wait_ms = 1;
+		} else {
+			wait_ms = wait_ms < LOOK_MS / 2 ? wait_ms * 2 : LOOK_MS;
 		}
+		if (clock_mono() - written_at < COMMIT_US)
+			look(w);
+		else
+			wait_ms = SAVE_US / 1000;
 		(void)is_forgotten(w); /* notes that somebody has called */
 		save(w);
 	}
