@@ -21,6 +21,7 @@
 #include "outboxfs/base/log.h"
 
 #define FOLD_BUSY_MS 250
+#define IMPATIENT_US 1000 /* what an impatient read may take */
 
 static struct artifact_world *world_free(struct artifact_world *w)
 {
@@ -306,6 +307,7 @@ static int begin_on(struct artifact *a, struct artifact_world *w, bool patient,
 	rd->generation = w->generation;
 	rd->unsettled = false;
 	db_set_busy(rd->db, patient ? a->options.busy_ms : 0);
+	db_set_deadline(rd->db, patient ? 0 : clock_mono() + IMPATIENT_US);
 
 	/* A writer in a loop can open marks faster than we fold: give up soon. */
 	for (int i = 0; i < 4; i++) {

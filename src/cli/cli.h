@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "outboxfs/base/buf.h"
 #include "outboxfs/base/err.h"
 
 #define EXIT_USAGE 2
@@ -40,7 +41,8 @@ int cli_usage(const struct command *cmd, const char *fmt, ...) PRINTF(2, 3);
 struct cli_option {
 	const char *name;   /* "model" or "f" */
 	bool *flag;         /* set for an option without value */
-	const char **value; /* set for one with */
+	const char **value; /* set for one with; the last one counts */
+	struct buf *list;   /* or all of them, with commas between */
 };
 
 /*

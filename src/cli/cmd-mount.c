@@ -9,12 +9,12 @@
 static int run(int argc, char **argv)
 {
 	struct mount_options options;
-	const char *text = NULL;
+	CLEANUP(buf_deinit) struct buf text = BUF_INIT(65536);
 	bool debug = false;
 	bool foreground = false;
 	bool verbose = false;
 	const struct cli_option table[] = {
-		{.name = "o", .value = &text},
+		{.name = "o", .list = &text},
 		{.name = "d", .flag = &debug},
 		{.name = "f", .flag = &foreground},
 		{.name = "v", .flag = &verbose},
@@ -35,7 +35,8 @@ static int run(int argc, char **argv)
 	options.debug = debug;
 	if (verbose)
 		log_set_level(LOG_LEVEL_INFO);
-	if (text && mount_options_parse(&options, text, &err) < 0)
+	if (mount_options_parse(&options, text.len ? buf_str(&text) : "",
+				&err) < 0)
 		return cli_usage(&cmd_mount, "%s", err.text);
 	r = mount_run(&options, &err);
 	return r < 0 ? cli_fail(&err, r) : 0;

@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/cli.h"
 #include "config.h"
@@ -89,8 +88,14 @@ static int take_option(const struct command *cmd,
 	}
 	if (!value)
 		return cli_usage(cmd, "option '%s' needs a value", word);
-	*option->value = value;
-	return 0;
+	if (!option->list) {
+		*option->value = value;
+		return 0;
+	}
+	if (option->list->len)
+		buf_putc(option->list, ',');
+	buf_puts(option->list, value);
+	return buf_str(option->list) ? 0 : EXIT_USAGE;
 }
 
 int cli_parse(const struct command *cmd, const struct cli_option *options,
@@ -125,12 +130,9 @@ int cli_parse(const struct command *cmd, const struct cli_option *options,
 }
 
 /* mount(8) and fstab call us with a database and a directory, no command. */
-static bool is_mount_helper_call(int argc, char **argv)
+static bool is_mount_helper_call(int argc, char *const *argv)
 {
-	struct stat st;
-
-	return argc >= 3 && argv[1][0] != '-' && stat(argv[1], &st) == 0 &&
-	       S_ISREG(st.st_mode);
+	return argc >= 3 && strchr(argv[1], '/');
 }
 
 int main(int argc, char **argv)

@@ -10,12 +10,15 @@
 #include "outboxfs/base/clock.h"
 #include "db/pool.h"
 
+#define PROGRESS_STEPS 2000 /* of SQLite's machine: some 50 us */
+
 struct db {
 	sqlite3 *handle;      /* owned */
 	struct db_sql sql;    /* borrowed */
 	sqlite3_stmt **stmts; /* owned; NULL where not prepared yet */
 	int64_t note;	      /* the owner's */
 	int busy_ms;
+	mono_us_t deadline;   /* statements give up after it; 0: never */
 	mono_us_t busy_since; /* when the present wait for a lock began */
 	struct db *next;      /* in a pool's list of idle ones */
 };
@@ -37,6 +40,13 @@ static int busy_handler(void *arg, int n)
 	return 1;
 }
 
+static int progress_handler(void *arg)
+{
+	const struct db *db = arg;
+
+	return db->deadline && clock_mono() > db->deadline;
+}
+
 static int configure(struct db *db, const struct db_config *config,
 		     struct err *err)
 {
@@ -44,6 +54,8 @@ static int configure(struct db *db, const struct db_config *config,
 
 	sqlite3_extended_result_codes(db->handle, 1);
 	sqlite3_busy_handler(db->handle, busy_handler, db);
+	sqlite3_progress_handler(db->handle, PROGRESS_STEPS, progress_handler,
+				 db);
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	/* "name" is a column or an error, never a string (the misfeature). */
@@ -285,6 +297,11 @@ void db_quote_name(struct buf *b, const char *name)
 void db_quote_text(struct buf *b, const char *text)
 {
 	quote(b, text, '\'');
+}
+
+void db_set_deadline(struct db *db, mono_us_t deadline)
+{
+	db->deadline = deadline;
 }
 
 int64_t *db_note(struct db *db)

@@ -70,7 +70,10 @@ struct render {
 	struct sha256 hash;
 	struct store *store;
 	fuse_req_t req;
+	bool patient;
 };
+
+#define INLINE_BYTES_MAX 65536 /* rendered by the thread that takes requests */
 
 static int render_write(void *arg, const char *data, size_t n)
 {
@@ -79,6 +82,8 @@ static int render_write(void *arg, const char *data, size_t n)
 
 	if (fuse_req_interrupted(render->req))
 		return -EINTR;
+	if (!render->patient && render->v->size + (int64_t)n > INLINE_BYTES_MAX)
+		return -EWOULDBLOCK;
 	r = sha256_add(&render->hash, data, n);
 	return r < 0 ? r
 		     : versions_write(render->v, data, n, render->store);
@@ -92,7 +97,8 @@ static int render_rows(struct call *call, struct artifact_read *rd,
 	CLEANUP(sha256_deinit) struct sha256 hash = SHA256_NULL;
 	struct render render = {.v = v,
 				.store = call->mount->store,
-				.req = call->req};
+				.req = call->req,
+				.patient = call->patient};
 	struct artifact_sink sink = {.write = render_write, .arg = &render};
 	struct err err = ERR_NULL;
 	int r;
@@ -106,7 +112,9 @@ static int render_rows(struct call *call, struct artifact_read *rd,
 		r = sha256_end(&render.hash, v->sha256);
 		hash = render.hash;
 	}
-	if (r < 0 && r != -EINTR)
+	if (!call->patient && r == -ECANCELED)
+		r = -EWOULDBLOCK;
+	if (r < 0 && r != -EINTR && r != -EWOULDBLOCK)
 		log_err("%s", err_text(&err, r));
 	return r;
 }
@@ -226,8 +234,6 @@ static int find_facts(struct call *call, struct artifact_read *rd,
 		return r;
 	ret->node = file_node(t, pov, settled_tag(call, mark.change));
 	if (r == 0) {
-		if (!call->patient)
-			return -EWOULDBLOCK;
 		if (open) {
 			ret->node.tag = provisional_tag(call);
 			if (mark.time < clock_wall())

@@ -65,9 +65,29 @@ static void notify_systemd(const char *text)
 		log_warn("cannot tell systemd: %s", strerrordesc_np(errno));
 }
 
+/*
+ * From now on nobody waits at the other end of stderr: a daemon logs into its
+ * store.
+ */
+static void log_to_store(const struct mount *m)
+{
+	CLEANUP(close_fd) int fd = -1;
+	char path[4200] = "/dev/null";
+
+	if (store_path(m->store))
+		(void)snprintf(path, sizeof(path), "%s/log",
+			       store_path(m->store));
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+		log_warn("cannot log to '%s': %s", path,
+			 strerrordesc_np(errno));
+}
+
 void mount_ready(struct mount *m)
 {
 	log_info("mounted '%s' at '%s'", m->database, m->mountpoint);
+	if (!m->options->foreground)
+		log_to_store(m);
 	tell_parent("ready");
 	notify_systemd("READY=1\nSTATUS=mounted\n");
 }
@@ -350,7 +370,9 @@ int mount_run(const struct mount_options *options, struct err *err)
 	if (r == 0)
 		r = run(&m, err);
 	close_all(&m);
-	if (r < 0)
+	if (r < 0 && ready_fd >= 0) {
 		tell_parent(err_text(err, r));
+		_exit(1); /* the parent prints it */
+	}
 	return r;
 }

@@ -422,7 +422,10 @@ static int call_try(struct call *call)
 		r = refresh(call, &rd);
 	else if (r != -EWOULDBLOCK && needs_no_database(call))
 		r = 0;
-	return r < 0 ? r : runs[call->op](call, &rd);
+	if (r == 0)
+		r = runs[call->op](call, &rd);
+	/* An impatient read gives up by itself when it gets long. */
+	return r == -ECANCELED && !call->patient ? -EWOULDBLOCK : r;
 }
 
 /* What programs above can make sense of. */

@@ -25,7 +25,7 @@ static int parse_number(const char *name, const char *value, int base,
 
 	errno = 0;
 	*ret = strtoul(value, &end, base);
-	if (errno || *end || !*value || *value == '-' || *ret > max)
+	if (errno || *end || *value < '0' || *value > '9' || *ret > max)
 		return err_set(err, -EINVAL,
 			       "option '%s': '%s' is not a number from 0 to %lu",
 			       name, value, max);

@@ -4,12 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <mntent.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,9 +49,10 @@ void place_unmount(const char *mountpoint)
 
 int place_take_over(const char *path, struct err *err)
 {
-	struct stat st;
+	struct statfs fs;
 
-	if (stat(path, &st) == 0 || errno != ENOTCONN)
+	/* Not stat(): the kernel may remember the attributes of the dead. */
+	if (statfs(path, &fs) == 0 || errno != ENOTCONN)
 		return 0;
 	log_notice("'%s' is what a killed daemon has left: taken over", path);
 	if (umount2(path, MNT_DETACH) < 0 && run_fusermount(path, "-uz") < 0)
@@ -93,12 +94,62 @@ static int check_empty(const char *mountpoint, struct err *err)
 	return 0;
 }
 
-/* Another device than its parent: something is mounted there. */
+/* Undoes the octal escapes of /proc/self/mounts, in place. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s; s++, to++) {
+		*to = *s;
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' &&
+		    s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+			*to = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 +
+				     (s[3] - '0'));
+			s += 3;
+		}
+	}
+	*to = '\0';
+}
+
+/*
+ * What is mounted at a path, the topmost: its source and type, or nothing.
+ * 1, 0, or -errno.
+ */
+static int find_mount(const char *path, char *ret_source, size_t source_size,
+		      char *ret_type, size_t type_size)
+{
+	char source[4096];
+	char where[4096];
+	char type[128];
+	char *line = NULL;
+	size_t size = 0;
+	int found = 0;
+	FILE *mounts = fopen("/proc/self/mounts", "re");
+
+	if (!mounts)
+		return -errno;
+	while (getline(&line, &size, mounts) > 0) {
+		if (sscanf(line, "%4095s %4095s %127s", source, where, type) !=
+		    3)
+			continue;
+		unescape(where);
+		if (strcmp(where, path) != 0)
+			continue;
+		unescape(source);
+		(void)snprintf(ret_source, source_size, "%s", source);
+		(void)snprintf(ret_type, type_size, "%s", type);
+		found = 1;
+	}
+	free(line);
+	fclose(mounts);
+	return found;
+}
+
 static int check_free(const char *mountpoint, struct err *err)
 {
-	char parent[4200];
+	char source[4096];
+	char type[128];
 	struct stat st;
-	struct stat up;
 
 	if (stat(mountpoint, &st) < 0)
 		return err_set(err, -errno, "cannot look at '%s': %s",
@@ -107,8 +158,8 @@ static int check_free(const char *mountpoint, struct err *err)
 		return err_set(err, -ENOTDIR,
 			       "mount point '%s' is not a directory",
 			       mountpoint);
-	(void)snprintf(parent, sizeof(parent), "%s/..", mountpoint);
-	if (stat(parent, &up) == 0 && up.st_dev != st.st_dev)
+	if (find_mount(mountpoint, source, sizeof(source), type,
+		       sizeof(type)) == 1)
 		return err_set(err, -EBUSY,
 			       "something is mounted at '%s' already: unmount it first",
 			       mountpoint);
@@ -124,14 +175,14 @@ int place_check(const char *mountpoint, const char *database, struct err *err)
 	if (r < 0)
 		return r;
 	(void)snprintf(store, sizeof(store), "%s.outboxfs", database);
-	if (is_below(database, mountpoint) || is_below(store, mountpoint))
-		return err_set(err, -EINVAL,
-			       "database '%s' lies below the mount point '%s': mount somewhere else",
-			       database, mountpoint);
 	if (is_below(mountpoint, store))
 		return err_set(err, -EINVAL,
 			       "mount point '%s' lies in the store '%s': mount somewhere else",
 			       mountpoint, store);
+	if (is_below(database, mountpoint))
+		return err_set(err, -EINVAL,
+			       "database '%s' lies below the mount point '%s': mount somewhere else",
+			       database, mountpoint);
 	return check_empty(mountpoint, err);
 }
 
@@ -152,33 +203,21 @@ int mount_find_database(const char *path, char *ret, size_t size,
 			struct err *err)
 {
 	CLEANUP(freep) char *real = realpath(path, NULL);
-	struct mntent entry;
-	char line[16384];
-	FILE *mounts;
-	bool found = false;
+	char source[4096];
+	char type[128];
+	struct stat st;
+	int r;
 
 	if (!real)
 		return err_set(err, -errno, "cannot find '%s': %s", path,
 			       strerrordesc_np(errno));
 	(void)snprintf(ret, size, "%s", real);
-	mounts = setmntent("/proc/self/mounts", "re");
-	if (!mounts)
+	if (stat(real, &st) < 0 || !S_ISDIR(st.st_mode))
 		return 0;
-	while (getmntent_r(mounts, &entry, line, sizeof(line))) {
-		if (strcmp(entry.mnt_dir, real) != 0)
-			continue;
-		found = strcmp(entry.mnt_type, "fuse.outboxfs") == 0;
-		if (found)
-			(void)snprintf(ret, size, "%s", entry.mnt_fsname);
-	}
-	endmntent(mounts);
-	if (strcmp(ret, real) == 0 && !found) {
-		struct stat st;
-
-		if (stat(real, &st) == 0 && S_ISDIR(st.st_mode))
-			return err_set(err, -EINVAL,
-				       "nothing of outboxfs is mounted at '%s'",
-				       path);
-	}
+	r = find_mount(real, source, sizeof(source), type, sizeof(type));
+	if (r != 1 || strcmp(type, "fuse.outboxfs") != 0)
+		return err_set(err, -EINVAL,
+			       "nothing of outboxfs is mounted at '%s'", path);
+	(void)snprintf(ret, size, "%s", source);
 	return 0;
 }

@@ -163,8 +163,6 @@ int versions_get(struct versions *vs, fuse_ino_t ino, struct call *call,
 	struct version *v = find_locked(vs, ino);
 
 	if (!v) {
-		if (!call->patient)
-			return -EWOULDBLOCK;
 		*ret = add_locked(vs, ino);
 		return *ret ? 1 : -ENOMEM;
 	}

@@ -62,7 +62,8 @@ struct artifact_read {
 
 /*
  * patient: may wait for locks, fold, reopen, read much. Else -EWOULDBLOCK
- * says that a patient call is needed. Errors as artifact_open(), and -EBUSY.
+ * says that a patient call is needed, and so does -ECANCELED from what reads
+ * for longer than about a millisecond. Errors as artifact_open(), and -EBUSY.
  */
 NODISCARD int artifact_read_begin(struct artifact *a, bool patient,
 				  struct artifact_read *ret, struct err *err);

@@ -50,6 +50,9 @@ sqlite3 *db_handle(struct db *db);
 /* How long the next calls wait for a lock. */
 void db_set_busy(struct db *db, int busy_ms);
 
+/* Statements that still run then end with -ECANCELED; 0: no limit. */
+void db_set_deadline(struct db *db, mono_us_t deadline);
+
 /* Room for what the owner wants to remember about this connection; 0 at first. */
 int64_t *db_note(struct db *db);
 
