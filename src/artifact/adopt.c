@@ -113,7 +113,8 @@ static int put_model(struct buf *b, struct model *m, const struct legacy *old,
 	db_quote_text(b, m->json);
 	buf_puts(b, ", ");
 	db_quote_text(b, m->hash);
-	buf_printf(b, ", %lld, lower(hex(randomblob(16))));\n", (long long)now);
+	buf_printf(b, ", %lld, lower(hex(randomblob(16))), '');\n",
+		   (long long)now);
 	buf_printf(b, "INSERT INTO outboxfs_change VALUES(%lld);\n",
 		   (long long)old->change + 1);
 
@@ -165,6 +166,8 @@ static int install(struct db *db, struct model *m,
 	put_sequences(&b, old);
 	track_put_registry(&b, m, old->change + 1, now);
 	track_put_triggers(&b, m);
+	buf_puts(&b, "UPDATE outboxfs_model SET triggers = (" META_TRIGGERS
+		     ");\n");
 	return buf_str(&b) ? db_exec(db, buf_str(&b), err) : buf_error(&b);
 }
 

@@ -30,6 +30,7 @@ static struct artifact_world *world_free(struct artifact_world *w)
 	db_pool_free(w->pool);
 	db_free(w->writer);
 	lock_deinit(&w->writer_lock);
+	lock_deinit(&w->timeline_lock);
 	free(w->sql);
 	model_free(w->model);
 	arena_deinit(&w->arena);
@@ -108,7 +109,6 @@ static int world_load(struct artifact_world *w, const char *path,
 	if (r < 0)
 		return r;
 	config.sql = (struct db_sql){.text = w->sql, .n = w->n_sql};
-	config.busy_ms = 0;
 	return db_pool_new(&config, options->n_connections_max, &w->pool);
 }
 
@@ -126,6 +126,7 @@ static int world_open(struct artifact *a, struct artifact_world **ret,
 		return -ENOMEM;
 	w->n_refs = 1;
 	lock_init(&w->writer_lock, "writer", LOCK_RANK_WRITER);
+	lock_init(&w->timeline_lock, "timeline", LOCK_RANK_TIMELINE);
 	if (stat(a->path, &st) < 0)
 		return err_set(err, -errno,
 			       "database '%s' is gone: put it back, and the mount goes on",
@@ -255,12 +256,62 @@ static int reopen(struct artifact *a, const struct artifact_world *old,
 	return r;
 }
 
+static int read_timeline(struct db *db, char ret[TIMELINE_BYTES])
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	const char *text;
+	int r;
+
+	r = db_stmt(db, Q_TIMELINE, &stmt);
+	if (r == 0)
+		r = db_step(stmt);
+	if (r < 0)
+		return r;
+	text = r == 1 ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+	(void)snprintf(ret, TIMELINE_BYTES, "%s", text ? text : "");
+	return 0;
+}
+
+/*
+ * Is this the database that it was? One that was restored, or overwritten in
+ * place, has an older timeline or goes back in its change numbers. before: the
+ * last change number, read before the transaction began. 0, or -ESTALE.
+ */
+static int check_timeline(struct artifact_read *rd, int64_t before)
+{
+	struct artifact_world *w = rd->world;
+	char timeline[TIMELINE_BYTES];
+	int64_t change;
+	int r;
+
+	r = read_timeline(rd->db, timeline);
+	if (r == 0)
+		r = read_version(rd->db, Q_CHANGE, &change);
+	if (r < 0)
+		return r;
+	if (change < before)
+		return -ESTALE;
+	while (before < change &&
+	       !atomic_compare_exchange_weak(&w->last_change, &before, change))
+		;
+
+	LOCK_SCOPE(&w->timeline_lock);
+
+	if (!w->timeline[0])
+		memcpy(w->timeline, timeline, sizeof(timeline));
+	if (strcmp(timeline, w->timeline) != 0 &&
+	    strcmp(timeline, w->next_timeline) != 0)
+		return -ESTALE;
+	return 0;
+}
+
 /*
  * Looks what has happened since this connection looked last. 0: nothing that
  * matters, or it was dealt with; 1: begin again; -ESTALE: the schema is
  * another one; -EWOULDBLOCK: only a patient caller can go on.
  */
-static int look(struct artifact_read *rd, bool patient, struct err *err)
+static int look(struct artifact_read *rd, bool patient, int64_t before,
+		struct err *err)
 {
 	struct artifact_world *w = rd->world;
 	int64_t *seen = db_note(rd->db);
@@ -275,6 +326,8 @@ static int look(struct artifact_read *rd, bool patient, struct err *err)
 	r = read_version(rd->db, Q_SCHEMA_VERSION, &schema);
 	if (r == 0 && schema != w->schema_version)
 		return -ESTALE;
+	if (r == 0)
+		r = check_timeline(rd, before);
 	if (r == 0)
 		r = read_version(rd->db, Q_OPEN, &open);
 	if (r < 0)
@@ -299,24 +352,26 @@ static int begin_on(struct artifact *a, struct artifact_world *w, bool patient,
 	struct db_txn txn = DB_TXN_NULL;
 	int r;
 
-	r = db_pool_get(w->pool, &rd->db, err);
+	r = db_pool_get(w->pool, patient ? a->options.busy_ms : 0, &rd->db,
+			err);
 	if (r < 0)
 		return r;
 	rd->world = w;
 	rd->model = w->model;
 	rd->generation = w->generation;
 	rd->unsettled = false;
-	db_set_busy(rd->db, patient ? a->options.busy_ms : 0);
 	db_set_deadline(rd->db, patient ? 0 : clock_mono() + IMPATIENT_US);
 
 	/* A writer in a loop can open marks faster than we fold: give up soon. */
 	for (int i = 0; i < 4; i++) {
+		int64_t before = atomic_load(&w->last_change);
+
 		r = db_begin(rd->db, &txn);
 		if (r < 0)
 			return r;
 		if (rd->unsettled)
 			return 0;
-		r = look(rd, patient, err);
+		r = look(rd, patient, before, err);
 		if (r != 1)
 			return r;
 	}
@@ -384,18 +439,16 @@ int artifact_count_povs(struct artifact_read *rd, int64_t *ret)
 
 int artifact_timeline(struct artifact_read *rd, char ret[TIMELINE_BYTES])
 {
-	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
-	const char *text;
-	int r;
+	return read_timeline(rd->db, ret);
+}
 
-	r = db_stmt(rd->db, Q_TIMELINE, &stmt);
-	if (r == 0)
-		r = db_step(stmt);
-	if (r < 0)
-		return r;
-	text = (const char *)sqlite3_column_text(stmt, 0);
-	(void)snprintf(ret, TIMELINE_BYTES, "%s", text ? text : "");
-	return 0;
+static void expect_timeline(struct artifact_world *w, const char *timeline,
+			    bool is_there)
+{
+	LOCK_SCOPE(&w->timeline_lock);
+
+	(void)snprintf(is_there ? w->timeline : w->next_timeline,
+		       TIMELINE_BYTES, "%s", timeline);
 }
 
 int artifact_set_timeline(struct artifact *a, const char *timeline,
@@ -418,9 +471,12 @@ int artifact_set_timeline(struct artifact *a, const char *timeline,
 			       "UPDATE outboxfs_model SET timeline = ?1",
 			       &stmt, err);
 	if (r == 0) {
+		expect_timeline(w, timeline, false);
 		sqlite3_bind_text(stmt, 1, timeline, -1, SQLITE_STATIC);
 		r = db_step(stmt);
 		db_finalize(&stmt);
+		if (r == 0)
+			expect_timeline(w, timeline, true);
 		/* What comes back when the power goes is as old, not wrong. */
 		if (db_exec(w->writer, "PRAGMA synchronous=NORMAL", NULL) < 0)
 			w->writer = db_free(w->writer);

@@ -447,6 +447,10 @@ static int bind_dim(struct model *m, struct db *db, struct model_dim *dim,
 		return err_set(err, -EINVAL,
 			       "model: column '%s' of table '%s' is the key of dimension '%s' but nothing makes it unique: add a primary key or a unique index",
 			       dim->key, t.name, dim->name);
+	if (!model_find(m, t.name))
+		return err_set(err, -EINVAL,
+			       "model: table '%s' of dimension '%s' is not tracked: list it in 'setup'",
+			       t.name, dim->name);
 	dim->table = t.name;
 	dim->key = model_column(&t, dim->key)->name;
 	dim->label = model_column(&t, dim->label)->name;
@@ -495,6 +499,10 @@ static int bind_record(struct model *m, struct db *db,
 	if (r < 0)
 		return r;
 	record->table = t.name;
+	if (!model_find(m, t.name))
+		return err_set(err, -EINVAL,
+			       "model: table '%s' holds records and is not tracked: list it in 'setup' or 'data'",
+			       t.name);
 	for (const char *const *k = record->key; *k; k++)
 		if (!model_column(&t, *k))
 			return no_column(&t, *k, "key of records", err);

@@ -109,6 +109,37 @@ static int match_tables(struct db *db, struct model *m, struct err *err)
 	return r < 0 ? err_set(err, r, "cannot read the model") : 0;
 }
 
+/* A table that was made anew under its old name has lost its triggers. */
+static int check_triggers(struct db *db, struct err *err)
+{
+	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
+	const char *was;
+	const char *is;
+	size_t at;
+	int r;
+
+	r = db_prepare(db, "SELECT triggers, (" META_TRIGGERS ")"
+			   " FROM outboxfs_model",
+		       &stmt, err);
+	if (r < 0)
+		return r;
+	r = db_step(stmt);
+	if (r != 1)
+		return err_set(err, r < 0 ? r : -ENODATA,
+			       "cannot read the model");
+	was = (const char *)sqlite3_column_text(stmt, 0);
+	is = (const char *)sqlite3_column_text(stmt, 1);
+	if (strcmp(was, is) == 0)
+		return 0;
+	first_difference(was, is, &at);
+	was += at;
+	was += strcspn(was, " \n");
+	return err_set(err, -ESTALE,
+		       "changes of table '%.*s' are no longer tracked (its triggers are gone): run outboxfs adopt again",
+		       (int)strcspn(*was ? was + 1 : was, "\n"),
+		       *was ? was + 1 : was);
+}
+
 /*
  * Tables that came after the adoption are no business of ours until somebody
  * adopts again: their changes are not tracked.
@@ -141,6 +172,8 @@ int meta_load(struct db *db, struct model **ret, struct err *err)
 				  "the schema has changed since the database was adopted (run outboxfs adopt again)");
 	if (r == 0)
 		r = match_tables(db, model, err);
+	if (r == 0)
+		r = check_triggers(db, err);
 	if (r < 0)
 		return r;
 	forget_new_tables(model);

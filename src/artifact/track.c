@@ -344,6 +344,19 @@ static void put_label_replace(struct buf *b, const struct model *m, size_t dim)
 		buf_puts(b, " AND ");
 		put_label_where(b, m, dim, "r");
 		buf_puts(b, "; END;\n");
+
+		buf_printf(b,
+			   "CREATE TRIGGER outboxfs_label_%zu_rekey_%zu BEFORE UPDATE ON ",
+			   dim, i);
+		db_quote_name(b, t->name);
+		buf_puts(b, " WHEN ");
+		put_key_changed(b, &t->keys[i]);
+		buf_puts(b, " BEGIN ");
+		put_label_mark(b, m, dim, "r", true);
+		put_in_the_way(b, t, &t->keys[i]);
+		buf_puts(b, " AND ");
+		put_label_where(b, m, dim, "r");
+		buf_puts(b, "; END;\n");
 	}
 }
 

@@ -72,6 +72,13 @@ struct artifact_world {
 	bool writable;
 	uint64_t generation;
 
+	_Atomic int64_t last_change; /* the database was there already */
+
+	/* under timeline_lock */
+	struct lock timeline_lock;
+	char timeline[TIMELINE_BYTES];
+	char next_timeline[TIMELINE_BYTES]; /* it may become this one */
+
 	/* under writer_lock */
 	struct lock writer_lock;
 	struct db *writer; /* owned; opened when first needed */

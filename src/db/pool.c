@@ -78,13 +78,18 @@ static int take_idle(struct db_pool *pool, struct db **ret)
 	return 1;
 }
 
-int db_pool_get(struct db_pool *pool, struct db **ret, struct err *err)
+int db_pool_get(struct db_pool *pool, int busy_ms, struct db **ret,
+		struct err *err)
 {
+	struct db_config config = pool->config;
 	int r;
 
-	if (take_idle(pool, ret) == 1)
+	if (take_idle(pool, ret) == 1) {
+		db_set_busy(*ret, busy_ms);
 		return 0;
-	r = db_open(&pool->config, ret, err);
+	}
+	config.busy_ms = busy_ms;
+	r = db_open(&config, ret, err);
 	if (r < 0) {
 		LOCK_SCOPE(&pool->lock);
 

@@ -158,6 +158,7 @@ struct mount {
 	_Atomic unsigned provisional; /* last provisional tag */
 	_Atomic uint64_t generation;  /* of the artifact, as last seen */
 	_Atomic uint64_t n_calls;     /* answered */
+	_Atomic bool ended;           /* the session has */
 
 	struct lock texts_lock;
 	struct text readme; /* under texts_lock */

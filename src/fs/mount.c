@@ -166,9 +166,9 @@ static void *signal_thread(void *arg)
 	for (;;) {
 		if (sigwait(&set, &sig) != 0)
 			continue;
-		if (sig == SIGUSR1)
-			return NULL; /* the session has ended by itself */
-		if (sig == SIGHUP)
+		if (sig == SIGUSR1 && atomic_load(&m->ended))
+			return NULL;
+		if (sig == SIGUSR1 || sig == SIGHUP)
 			continue;
 		if (n++ > 0)
 			_exit(1);
@@ -255,6 +255,7 @@ static int serve(struct mount *m, struct err *err)
 	if (r < 0)
 		return r;
 	r = session_run(m->session, SESSION_THREADS);
+	atomic_store(&m->ended, true);
 	pthread_kill(signals, SIGUSR1);
 	pthread_join(signals, NULL);
 	return r;

@@ -26,6 +26,7 @@
 
 #define DIR_TIMEOUT     30.0
 #define LISTED_TIMEOUT  0.05  /* of attributes that came with a listing */
+#define FLEETING_TIMEOUT 0.001
 #define OPENED_TIMEOUT  0.001 /* of a version that somebody has open */
 #define FOREVER_TIMEOUT 86400.0
 
@@ -83,6 +84,13 @@ static int fill_entry(const struct mount *m, const struct node *node,
 	return node_pack(node, &e->ino);
 }
 
+/* A version that was rendered for this lookup, or a text of ours. */
+static bool is_fleeting(const struct node *node)
+{
+	return node->tag & NODE_TAG_PROVISIONAL || node->kind == NODE_README ||
+	       node->kind == NODE_STATUS;
+}
+
 static int run_lookup(struct call *call, struct artifact_read *rd)
 {
 	struct node dir = node_unpack(call->ino);
@@ -106,9 +114,15 @@ static int run_lookup(struct call *call, struct artifact_read *rd)
 		return r == -ESTALE ? -ENOENT : r;
 	r = fill_entry(call->mount, &facts.node, facts.size, facts.time,
 		       call->mount->attr_timeout, &e);
-	if (r == 0)
-		fuse_reply_entry(call->req, &e);
-	return r;
+	if (r < 0)
+		return r;
+	/* Good for the open that follows; the next to ask gets another. */
+	if (is_fleeting(&facts.node)) {
+		e.attr_timeout = FLEETING_TIMEOUT;
+		e.entry_timeout = FLEETING_TIMEOUT;
+	}
+	fuse_reply_entry(call->req, &e);
+	return 0;
 }
 
 /* Attributes of a version that somebody reads: they never change. */
@@ -155,6 +169,13 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 		return -ESTALE;
 	if (!ops->facts)
 		return getattr_dir(call, rd, &node);
+	if (is_fleeting(&node)) {
+		if (versions_find(m->versions, call->ino, &v) < 0)
+			return -ESTALE;
+		r = reply_version(call, v);
+		versions_unref(m->versions, v);
+		return r;
+	}
 	r = ops->facts(call, rd, &node, &facts);
 	if (r == 0 && facts.node.tag == node.tag) {
 		fill_attr(m, &node, facts.size, facts.time, &st);
@@ -193,8 +214,8 @@ static int get_version(struct call *call, struct artifact_read *rd,
 		return -ESTALE;
 	if (!ops->facts)
 		return -EISDIR;
-	/* A provisional one was rendered for the lookup just before. */
-	if (node.tag & NODE_TAG_PROVISIONAL)
+	/* It was rendered for the lookup just before. */
+	if (is_fleeting(&node))
 		return versions_find(vs, call->ino, ret) == 0 ? 0 : -ESTALE;
 
 	r = ops->facts(call, rd, &node, &facts);
@@ -418,6 +439,8 @@ static int call_try(struct call *call)
 		return -EINTR;
 	r = artifact_read_begin(call->mount->artifact, call->patient, &rd,
 				&call->err);
+	if (r == -ESTALE)
+		r = -EIO; /* asking again would not help: adopt again does */
 	if (r == 0)
 		r = refresh(call, &rd);
 	else if (r != -EWOULDBLOCK && needs_no_database(call))

@@ -229,9 +229,12 @@ static int on_label(unsigned dim, const struct value *value,
 		r = artifact_dirs_at(look->rd, dim, dirs, DIRS_MAX, &n);
 	if (r < 0)
 		return r;
-	if (n == DIRS_MAX)
+	/* With kernel_cache, documents with the label are believed as well. */
+	if (n == DIRS_MAX || look->w->mount->options->kernel_cache) {
 		look->w->n_notices = NOTICES_MAX;
-	for (size_t i = 0; r == 0 && i < n && n < DIRS_MAX; i++) {
+		return 0;
+	}
+	for (size_t i = 0; r == 0 && i < n; i++) {
 		struct node dir = {.kind = NODE_DIR, .id = dirs[i]};
 
 		r = drop_label(look->w, &dir, had_label ? old_label : value,

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "outboxfs/base/log.h"
@@ -46,6 +47,7 @@ static int try_lock(int fd)
 static int take_store(struct store *store, const char *database,
 		      const char *owner, struct err *err)
 {
+	static const struct timespec pause = {.tv_nsec = 10000000};
 	char text[512];
 	int n;
 	int r;
@@ -56,6 +58,11 @@ static int take_store(struct store *store, const char *database,
 		return err_set(err, -errno, "cannot open '%s/lock': %s",
 			       store->path, strerrordesc_np(errno));
 	r = try_lock(store->lock_fd);
+	/* A daemon whose mount has just gone is about to let go. */
+	for (int i = 0; r == -EBUSY && i < 100; i++) {
+		(void)nanosleep(&pause, NULL);
+		r = try_lock(store->lock_fd);
+	}
 	if (r == -EBUSY) {
 		read_holder(store->lock_fd, text, sizeof(text));
 		return err_set(err, r,
@@ -220,7 +227,7 @@ int store_memfile(int *ret_fd)
 static int get_reader(struct store *store, struct db **ret)
 {
 	if (store->pool)
-		return db_pool_get(store->pool, ret, NULL);
+		return db_pool_get(store->pool, 5000, ret, NULL);
 	lock_take(&store->lock);
 	*ret = store->writer;
 	return 0;

@@ -20,7 +20,7 @@
 
 #define MODEL_DIMS_MAX  8
 #define MODEL_SLOTS_MAX 60   /* data tables and the status table */
-#define MODEL_TABLES_MAX 4096
+#define MODEL_TABLES_MAX 4000 /* an id fits 12 bits */
 #define MODEL_BYTES_MAX ((size_t)16 << 20) /* of the document */
 
 /* A dimension of the point of view. */

@@ -17,6 +17,7 @@ enum lock_rank {
 	LOCK_RANK_OPEN,   /* while a database is opened */
 	LOCK_RANK_WRITER, /* the one writing connection of a database */
 	LOCK_RANK_WORLD,
+	LOCK_RANK_TIMELINE,
 	LOCK_RANK_VERSIONS,
 	LOCK_RANK_TEXTS,
 	LOCK_RANK_KNOWLEDGE,

@@ -115,8 +115,8 @@ NODISCARD int db_pool_new(const struct db_config *config, unsigned max,
 struct db_pool *db_pool_free(struct db_pool *pool); /* all must be back */
 DEFINE_FREEP(db_pool)
 
-/* Waits where all are in use. Any thread. */
-NODISCARD int db_pool_get(struct db_pool *pool, struct db **ret,
+/* Waits where all are in use; for locks, busy_ms from now on. Any thread. */
+NODISCARD int db_pool_get(struct db_pool *pool, int busy_ms, struct db **ret,
 			  struct err *err);
 void db_pool_put(struct db_pool *pool, struct db *db);
 
