@@ -81,7 +81,7 @@ def place(work):
 
 
 def start(*args, check=True, timeout=20, **kwargs):
-    """A command that may leave a daemon, which keeps its stderr."""
+    """A command that may leave a daemon, which may keep its stderr."""
     with tempfile.TemporaryFile("w+") as err:
         done = run(*args, check=False, stderr=err, timeout=timeout,
                    **kwargs)
@@ -192,8 +192,9 @@ def test_started_without_standard_files(sales, place):
     start("sh", "-c", 'exec "$0" mount "$1" "$2" <&- >&- 2>&-',
         OUTBOXFS, sales, place)
     pid = holder(sales)
-    for n in range(3):
-        assert os.readlink(f"/proc/{pid}/fd/{n}") == "/dev/null"
+    fds = [os.readlink(f"/proc/{pid}/fd/{n}") for n in range(3)]
+    assert fds[:2] == ["/dev/null", "/dev/null"]
+    assert fds[2] in ("/dev/null", f"{sales}.outboxfs/log")
     assert sqlite(sales, "PRAGMA integrity_check") == "ok\n"
     assert files(place / "data")
     end(place, pid)
