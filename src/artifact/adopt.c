@@ -61,8 +61,7 @@ static int read_legacy(struct db *db, struct legacy *ret, struct err *err)
 	r = db_int(db, "SELECT change FROM outboxfs_change", &ret->change, err);
 	if (r == 0)
 		r = db_int(db,
-			   "SELECT max(ifnull((SELECT max(time) FROM outboxfs_dir), 0),"
-			   " ifnull((SELECT max(time) FROM outboxfs_table), 0))",
+			   "SELECT time FROM outboxfs_change",
 			   &ret->time, err);
 	if (r == 0)
 		r = db_int(db, "SELECT ifnull(max(id), 0) FROM outboxfs_dir",
@@ -115,8 +114,8 @@ static int put_model(struct buf *b, struct model *m, const struct legacy *old,
 	db_quote_text(b, m->hash);
 	buf_printf(b, ", %lld, lower(hex(randomblob(16))), '');\n",
 		   (long long)now);
-	buf_printf(b, "INSERT INTO outboxfs_change VALUES(%lld);\n",
-		   (long long)old->change + 1);
+	buf_printf(b, "INSERT INTO outboxfs_change VALUES(%lld, %lld);\n",
+		   (long long)old->change + 1, (long long)now);
 
 	for (size_t i = 0; i < m->n_tables; i++) {
 		CLEANUP(freep) char *print = NULL;
@@ -138,14 +137,23 @@ static int put_model(struct buf *b, struct model *m, const struct legacy *old,
 	return buf_error(b);
 }
 
-/* Ids go on, so that none ever stands for two things. */
-static void put_sequences(struct buf *b, const struct legacy *old)
+/*
+ * Ids go on, so that none ever stands for two things: a row that is nobody's
+ * child holds the place of those that were used. (AUTOINCREMENT would leave
+ * sqlite_sequence behind.)
+ */
+static void put_places(struct buf *b, const struct legacy *old)
 {
-	buf_printf(b,
-		   "INSERT INTO sqlite_sequence(name, seq)"
-		   " VALUES('outboxfs_dir', %lld), ('outboxfs_pov', %lld);\n",
-		   (long long)(old->dir_id > 1 ? old->dir_id : 1),
-		   (long long)old->pov_id);
+	if (old->dir_id > 0)
+		buf_printf(b,
+			   "INSERT INTO outboxfs_dir(id, parent, time)"
+			   " VALUES(%lld, -1, 0);\n",
+			   (long long)old->dir_id + 1);
+	if (old->pov_id > 0)
+		buf_printf(b,
+			   "INSERT INTO outboxfs_pov(id, parent, v1)"
+			   " VALUES(%lld, -1, x'6f7574626f786673');\n",
+			   (long long)old->pov_id + 1);
 }
 
 static int install(struct db *db, struct model *m,
@@ -163,7 +171,7 @@ static int install(struct db *db, struct model *m,
 		return r;
 	track_put_tables(&b, m);
 	track_put_indexes(&b, m, !options->no_index);
-	put_sequences(&b, old);
+	put_places(&b, old);
 	track_put_registry(&b, m, old->change + 1, now);
 	track_put_triggers(&b, m);
 	buf_puts(&b, "UPDATE outboxfs_model SET triggers = (" META_TRIGGERS
@@ -177,8 +185,8 @@ static int count(struct db *db, const struct model *m, struct adopt_result *ret,
 	*ret = (struct adopt_result){0};
 	for (size_t i = 0; i < m->n_tables; i++)
 		*(m->tables[i].slot < 0 ? &ret->n_setup : &ret->n_data) += 1;
-	return db_int(db, "SELECT count(*) FROM outboxfs_pov", &ret->n_povs,
-		      err);
+	return db_int(db, "SELECT count(*) FROM outboxfs_pov WHERE parent > 0",
+		      &ret->n_povs, err);
 }
 
 /* SQLite's parser accepts less than json-c's, so a document must pass both. */

@@ -431,6 +431,7 @@ static int look_at(struct model *m, struct db *db, const char *name,
 static int bind_dim(struct model *m, struct db *db, struct model_dim *dim,
 		    struct err *err)
 {
+	struct model_table *bound;
 	struct model_table t;
 	int r;
 
@@ -447,10 +448,11 @@ static int bind_dim(struct model *m, struct db *db, struct model_dim *dim,
 		return err_set(err, -EINVAL,
 			       "model: column '%s' of table '%s' is the key of dimension '%s' but nothing makes it unique: add a primary key or a unique index",
 			       dim->key, t.name, dim->name);
-	if (!model_find(m, t.name))
-		return err_set(err, -EINVAL,
-			       "model: table '%s' of dimension '%s' is not tracked: list it in 'setup'",
-			       t.name, dim->name);
+	bound = ARENA_ARRAY(&m->arena, struct model_table, 1);
+	if (!bound)
+		return -ENOMEM;
+	*bound = t;
+	dim->bound = bound;
 	dim->table = t.name;
 	dim->key = model_column(&t, dim->key)->name;
 	dim->label = model_column(&t, dim->label)->name;
@@ -551,6 +553,14 @@ int model_fingerprint(const struct model_table *t, char **ret)
 		db_quote_name(&b, c->name);
 		buf_printf(&b, " %s %d %d %d\n", c->type, c->notnull, c->pk,
 			   c->generated);
+	}
+	for (size_t i = 0; i < t->n_keys; i++) {
+		buf_puts(&b, "unique(");
+		for (size_t j = 0; t->keys[i].columns[j]; j++) {
+			buf_putc(&b, j ? ',' : ' ');
+			db_quote_name(&b, t->keys[i].columns[j]);
+		}
+		buf_puts(&b, ")\n");
 	}
 	*ret = buf_steal(&b);
 	return *ret ? 0 : -ENOMEM;

@@ -13,6 +13,7 @@ NODISCARD int model_bind(struct model *model, struct db *db, struct err *err);
 
 /*
  * The columns of a bound table as one text, to tell later whether the schema
- * has changed: a line a column, "name type notnull pk generated".
+ * has changed: a line a column, "name type notnull pk generated", and a line
+ * a key.
  */
 NODISCARD int model_fingerprint(const struct model_table *t, char **ret);

@@ -100,58 +100,197 @@ static int add_pov(struct db *db, const struct model *m,
 	return r;
 }
 
-static int fold_mark(struct db *db, const struct model *m, int slot,
-		     const struct mark *mark, int64_t change)
+/* The batch that is being folded. */
+struct batch {
+	struct db *db;
+	const struct model *m;
+	int64_t change; /* its number */
+	wall_s_t time;  /* the latest that was given out */
+};
+
+/* When a label of the mark's values changed last. */
+static int label_time(const struct batch *batch, const struct mark *mark,
+		      wall_s_t *ret)
 {
-	CLEANUP(db_reset) sqlite3_stmt *find = NULL;
-	CLEANUP(db_reset) sqlite3_stmt *set = NULL;
-	int64_t id = 0;
+	*ret = 0;
+	for (size_t i = 0; i < batch->m->n_dims; i++) {
+		CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+		int r;
+
+		if (!batch->m->dims[i].table)
+			continue;
+		r = db_stmt(batch->db, Q_LABEL_MARK, &stmt);
+		if (r < 0)
+			return r;
+		sqlite3_bind_int64(stmt, 1, (int64_t)i);
+		r = value_bind(stmt, 2, &mark->values[i]);
+		if (r == 0)
+			r = db_step(stmt);
+		if (r < 0)
+			return r;
+		if (r == 1 && sqlite3_column_int64(stmt, 1) > *ret)
+			*ret = sqlite3_column_int64(stmt, 1);
+	}
+	return 0;
+}
+
+/* Does any table have rows of this POV? Whole tables are not read for that. */
+static int has_rows(const struct batch *batch, const struct mark *mark)
+{
+	for (int slot = 0; slot < batch->m->n_slots; slot++) {
+		CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+		int r;
+
+		if (!model_slot(batch->m, slot)->pov_indexed)
+			return 1;
+		r = db_stmt(batch->db, (size_t)(Q_EXISTS + slot), &stmt);
+		for (size_t i = 0; r == 0 && i < batch->m->n_dims; i++)
+			r = value_bind(stmt, (int)i + 1, &mark->values[i]);
+		if (r == 0)
+			r = db_step(stmt);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+/* A POV has come or gone: the directories above it have changed. */
+static int touch_above(struct db *db, int64_t dir, wall_s_t time)
+{
+	while (dir != 0) {
+		CLEANUP(db_reset) sqlite3_stmt *touch = NULL;
+		CLEANUP(db_reset) sqlite3_stmt *up = NULL;
+		int r;
+
+		r = db_stmt(db, Q_DIR_TOUCH, &touch);
+		if (r == 0)
+			r = db_stmt(db, Q_DIR, &up);
+		if (r < 0)
+			return r;
+		sqlite3_bind_int64(touch, 1, dir);
+		sqlite3_bind_int64(touch, 2, time);
+		sqlite3_bind_int64(up, 1, dir);
+		r = db_step(touch);
+		if (r == 0)
+			r = db_step(up);
+		if (r < 0)
+			return r;
+		dir = r == 1 ? sqlite3_column_int64(up, 0) : 0;
+	}
+	return 0;
+}
+
+static int fold_live(const struct batch *batch, const struct mark *mark,
+		     int64_t id)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int64_t parent;
+	int live;
 	int r;
 
-	r = db_stmt(db, Q_POV_FIND, &find);
-	for (size_t i = 0; r == 0 && i < m->n_dims; i++)
+	live = has_rows(batch, mark);
+	if (live < 0)
+		return live;
+	r = db_stmt(batch->db, Q_POV_LIVE, &stmt);
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(stmt, 1, id);
+	sqlite3_bind_int64(stmt, 2, live);
+	r = db_step(stmt);
+	if (r != 1)
+		return r;
+	parent = sqlite3_column_int64(stmt, 0);
+	r = db_step(stmt);
+	return r < 0 ? r : touch_above(batch->db, parent, mark->time);
+}
+
+/* The POV of a mark, numbered if it is new. */
+static int find_pov(const struct batch *batch, const struct mark *mark,
+		    int64_t *ret)
+{
+	CLEANUP(db_reset) sqlite3_stmt *find = NULL;
+	int r;
+
+	r = db_stmt(batch->db, Q_POV_FIND, &find);
+	for (size_t i = 0; r == 0 && i < batch->m->n_dims; i++)
 		r = value_bind(find, (int)i + 1, &mark->values[i]);
 	if (r == 0)
 		r = db_step(find);
-	if (r == 1) {
-		id = sqlite3_column_int64(find, 0);
-		r = 0;
-	} else if (r == 0) {
-		r = add_pov(db, m, mark, &id);
-	}
+	if (r == 1)
+		*ret = sqlite3_column_int64(find, 0);
+	return r != 0 ? r : add_pov(batch->db, batch->m, mark, ret);
+}
+
+static int fold_mark(struct batch *batch, int slot, const struct mark *mark)
+{
+	CLEANUP(db_reset) sqlite3_stmt *set = NULL;
+	wall_s_t floor;
+	int64_t id = 0;
+	int r;
+
+	r = find_pov(batch, mark, &id);
+	if (r >= 0)
+		r = label_time(batch, mark, &floor);
 	if (r == 0)
-		r = db_stmt(db, (size_t)(Q_POV_MARK + slot), &set);
+		r = db_stmt(batch->db, (size_t)(Q_POV_MARK + slot), &set);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(set, 1, id);
-	sqlite3_bind_int64(set, 2, change);
+	sqlite3_bind_int64(set, 2, batch->change);
 	sqlite3_bind_int64(set, 3, mark->time);
-	return db_step(set);
+	sqlite3_bind_int64(set, 4, floor);
+	r = db_step(set);
+	if (r == 1 && sqlite3_column_int64(set, 0) > batch->time)
+		batch->time = sqlite3_column_int64(set, 0);
+	if (r == 1)
+		r = db_step(set);
+	return r < 0 ? r : fold_live(batch, mark, id);
 }
 
 /* 1: there are more than one batch of this slot. */
-static int fold_slot(struct db *db, const struct model *m, int slot,
-		     int64_t change)
+static int fold_slot(struct batch *batch, int slot)
 {
 	CLEANUP(db_reset) sqlite3_stmt *read = NULL;
 	CLEANUP(db_reset) sqlite3_stmt *done = NULL;
 	int n = 0;
 	int r;
 
-	r = db_stmt(db, (size_t)(Q_FOLD_READ + slot), &read);
+	r = db_stmt(batch->db, (size_t)(Q_FOLD_READ + slot), &read);
 	while (r == 0 && (r = db_step(read)) == 1) {
-		struct mark mark = read_mark(read, m->n_dims);
+		struct mark mark = read_mark(read, batch->m->n_dims);
 
 		n++;
-		r = fold_mark(db, m, slot, &mark, change);
+		r = fold_mark(batch, slot, &mark);
 	}
 	if (r < 0 || n == 0)
 		return r;
 	db_reset(&read);
-	r = db_stmt(db, (size_t)(Q_FOLD_DONE + slot), &done);
+	r = db_stmt(batch->db, (size_t)(Q_FOLD_DONE + slot), &done);
 	if (r == 0)
 		r = db_step(done);
 	return r < 0 ? r : n == FOLD_BATCH;
+}
+
+/* Renamed entries: the directories of that level have changed. */
+static int touch_levels(const struct batch *batch)
+{
+	CLEANUP(db_reset) sqlite3_stmt *dims = NULL;
+	int r;
+
+	r = db_stmt(batch->db, Q_OPEN_LABEL_DIMS, &dims);
+	while (r == 0 && (r = db_step(dims)) == 1) {
+		CLEANUP(db_reset) sqlite3_stmt *touch = NULL;
+		int dim = sqlite3_column_int(dims, 0);
+
+		if (dim < 0 || (size_t)dim >= batch->m->n_dims)
+			return -EBADMSG;
+		r = db_stmt(batch->db, (size_t)(Q_TOUCH_LEVEL + dim), &touch);
+		if (r < 0)
+			return r;
+		sqlite3_bind_int64(touch, 1, sqlite3_column_int64(dims, 1));
+		r = db_step(touch);
+	}
+	return r;
 }
 
 static int run(struct db *db, enum query query, int64_t change)
@@ -167,19 +306,20 @@ static int run(struct db *db, enum query query, int64_t change)
 	return db_step(stmt);
 }
 
-static int next_change(struct db *db, int64_t *ret)
+static int next_change(struct batch *batch)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(db, Q_CHANGE_NEXT, &stmt);
+	r = db_stmt(batch->db, Q_CHANGE_NEXT, &stmt);
 	if (r == 0)
 		r = db_step(stmt);
 	if (r < 0)
 		return r;
 	if (r == 0)
 		return -EBADMSG; /* somebody has emptied our table */
-	*ret = sqlite3_column_int64(stmt, 0);
+	batch->change = sqlite3_column_int64(stmt, 0);
+	batch->time = sqlite3_column_int64(stmt, 1);
 	r = db_step(stmt);
 	return r < 0 ? r : 0;
 }
@@ -191,19 +331,26 @@ static int fold_batch(struct db *db, const struct model *m)
 	static const enum query steps[] = {Q_FOLD_TABLES, Q_FOLD_TABLES_DONE,
 					   Q_FOLD_LABELS, Q_FOLD_LABELS_DONE,
 					   Q_FOLD_TOMBSTONES};
-	int64_t change = 0;
+	struct batch batch = {.db = db, .m = m};
 	bool more = false;
 	int r;
 
 	r = db_begin_write(db, &txn);
 	if (r == 0)
-		r = next_change(db, &change);
+		r = next_change(&batch);
 	for (int slot = 0; r >= 0 && slot < m->n_slots; slot++) {
-		r = fold_slot(db, m, slot, change);
+		r = fold_slot(&batch, slot);
 		more |= r == 1;
 	}
+	/* Labels come after everything that was given a time before them. */
+	if (r >= 0)
+		r = run(db, Q_CHANGE_TIME, batch.time);
+	if (r >= 0)
+		r = touch_levels(&batch);
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(steps); i++)
-		r = run(db, steps[i], change);
+		r = run(db, steps[i], batch.change);
+	if (r >= 0)
+		r = run(db, Q_CHANGE_TIME, batch.time);
 	if (r >= 0)
 		r = db_commit(&txn);
 	return r < 0 ? r : more;

@@ -57,6 +57,11 @@ static void first_difference(const char *was, const char *is, size_t *ret_at)
 	*ret_at = line;
 }
 
+static bool is_key_line(const char *line)
+{
+	return strncmp(line, "unique(", 7) == 0;
+}
+
 static int changed(const struct model_table *t, const char *was,
 		   const char *is, struct err *err)
 {
@@ -66,12 +71,18 @@ static int changed(const struct model_table *t, const char *was,
 
 	first_difference(was, is, &at);
 	line = is + at;
-	if (!was[at]) {
+	/* Columns come before keys in a fingerprint. */
+	if (!was[at] || (is_key_line(was + at) && !is_key_line(is + at))) {
 		verb = "was added";
-	} else if (!is[at]) {
+	} else if (!is[at] || (is_key_line(is + at) && !is_key_line(was + at))) {
 		verb = "is gone";
 		line = was + at;
 	}
+	if (is_key_line(line))
+		return err_set(err, -ESTALE,
+			       "table '%s': a unique index on%.*s %s since the database was adopted: run outboxfs adopt again",
+			       t->name, (int)strcspn(line + 7, ")\n"), line + 7,
+			       verb);
 	return err_set(err, -ESTALE,
 		       "table '%s': column %.*s %s since the database was adopted: run outboxfs adopt again",
 		       t->name, (int)strcspn(line, " \n"), line, verb);

@@ -11,7 +11,8 @@
 	" format INTEGER NOT NULL, json TEXT NOT NULL, hash TEXT NOT NULL,"    \
 	" adopted INTEGER NOT NULL, timeline TEXT NOT NULL,"                   \
 	" triggers TEXT NOT NULL);\n"                                          \
-	"CREATE TABLE outboxfs_change(change INTEGER NOT NULL);\n"             \
+	"CREATE TABLE outboxfs_change(change INTEGER NOT NULL,"                \
+	" time INTEGER NOT NULL);\n"                                           \
 	"CREATE TABLE outboxfs_table(id INTEGER PRIMARY KEY,"                  \
 	" name TEXT NOT NULL, slot INTEGER NOT NULL,"                          \
 	" change INTEGER NOT NULL, time INTEGER NOT NULL,"                     \

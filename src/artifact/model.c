@@ -51,13 +51,24 @@ static int check_keys(struct parse *p, struct json_object *o,
 	return 0;
 }
 
+/* A copy of a string that is not empty and has no NUL; NULL: it is not one. */
+static const char *take_text(struct parse *p, struct json_object *val)
+{
+	const char *s = json_object_get_string(val);
+	size_t n;
+
+	if (!json_object_is_type(val, json_type_string))
+		return NULL;
+	n = (size_t)json_object_get_string_len(val);
+	return n > 0 && strlen(s) == n ? arena_strndup(&p->model->arena, s, n)
+				       : NULL;
+}
+
 /* A non-empty string of the object; NULL where it is missing. */
 static int get_text(struct parse *p, struct json_object *o, const char *key,
 		    bool required, const char **ret)
 {
 	struct json_object *val;
-	const char *s;
-	size_t n;
 
 	*ret = NULL;
 	if (!json_object_object_get_ex(o, key, &val)) {
@@ -66,15 +77,12 @@ static int get_text(struct parse *p, struct json_object *o, const char *key,
 		return err_set(p->err, -EINVAL, "model: %s: '%s' is missing",
 			       p->path, key);
 	}
-	s = json_object_get_string(val);
-	n = (size_t)json_object_get_string_len(val);
-	if (!json_object_is_type(val, json_type_string) || n == 0 ||
-	    strlen(s) != n)
+	*ret = take_text(p, val);
+	if (!*ret)
 		return err_set(p->err, -EINVAL,
 			       "model: %s: '%s' must be a text that is not empty",
 			       p->path, key);
-	*ret = arena_strndup(&p->model->arena, s, n);
-	return *ret ? 0 : -ENOMEM;
+	return 0;
 }
 
 static int get_array(struct parse *p, struct json_object *o, const char *key,
@@ -117,14 +125,11 @@ static int get_names(struct parse *p, struct json_object *o, const char *key,
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *e = json_object_array_get_idx(array, i);
 
-		if (!json_object_is_type(e, json_type_string))
+		names[i] = take_text(p, e);
+		if (!names[i])
 			return err_set(p->err, -EINVAL,
 				       "model: %s: '%s' must list column names",
 				       p->path, key);
-		names[i] = arena_strdup(&p->model->arena,
-					json_object_get_string(e));
-		if (!names[i])
-			return -ENOMEM;
 	}
 	*ret = names;
 	return 0;
@@ -205,12 +210,9 @@ static int parse_pov(struct parse *p, struct json_object *o,
 			return err_set(p->err, -EINVAL,
 				       "model: %s: '%s' is not a dimension",
 				       p->path, key);
-		if (!json_object_is_type(val, json_type_string))
-			return bad(p, "'pov' must give column names");
-		t->pov[dim] = arena_strdup(&m->arena,
-					   json_object_get_string(val));
+		t->pov[dim] = take_text(p, val);
 		if (!t->pov[dim])
-			return -ENOMEM;
+			return bad(p, "'pov' must give column names");
 	}
 	for (size_t i = 0; i < m->n_dims; i++)
 		if (!t->pov[i])

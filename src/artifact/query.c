@@ -34,12 +34,18 @@ static const char *const fixed[] = {
 		      " VALUES(?1, ?2, ?3)",
 	[Q_DIR_TOUCH] = "UPDATE outboxfs_dir SET time = max(?2, time + 1)"
 			" WHERE id = ?1",
-	[Q_POV_COUNT] = "SELECT count(*) FROM outboxfs_pov",
+	[Q_POV_COUNT] = "SELECT count(*) FROM outboxfs_pov WHERE parent > 0",
 	[Q_TABLE] = "SELECT change, time FROM outboxfs_table WHERE id = ?1",
 	[Q_LABEL_MARK] = "SELECT change, time FROM outboxfs_label"
 			 " WHERE dim = ?1 AND key = ?2",
 	[Q_CHANGE_NEXT] = "UPDATE outboxfs_change SET change = change + 1"
-			  " RETURNING change",
+			  " RETURNING change, time",
+	[Q_CHANGE_TIME] = "UPDATE outboxfs_change SET time = max(time, ?1,"
+			  " ifnull((SELECT max(time) FROM outboxfs_label), 0))",
+	[Q_OPEN_LABEL_DIMS] = "SELECT dim, max(time) FROM outboxfs_open_label"
+			      " GROUP BY dim",
+	[Q_POV_LIVE] = "UPDATE outboxfs_pov SET live = ?2"
+		       " WHERE id = ?1 AND live <> ?2 RETURNING parent",
 	[Q_FOLD_TABLES] =
 		"UPDATE outboxfs_table SET change = ?1,"
 		" time = max(o.time, outboxfs_table.time + 1)"
@@ -47,10 +53,12 @@ static const char *const fixed[] = {
 	[Q_FOLD_TABLES_DONE] = "DELETE FROM outboxfs_open_table",
 	[Q_FOLD_LABELS] =
 		"INSERT INTO outboxfs_label(dim, key, had, label, change, time)"
-		" SELECT dim, key, had, label, ?1, time FROM outboxfs_open_label"
+		" SELECT dim, key, had, label, ?1,"
+		" max(time, (SELECT time FROM outboxfs_change) + 1)"
+		" FROM outboxfs_open_label"
 		" WHERE true ON CONFLICT(dim, key) DO UPDATE"
 		" SET had = excluded.had, label = excluded.label, change = ?1,"
-		" time = max(excluded.time, time + 1)",
+		" time = excluded.time",
 	[Q_FOLD_LABELS_DONE] = "DELETE FROM outboxfs_open_label",
 	[Q_FOLD_TOMBSTONES] = "UPDATE outboxfs_tombstone SET change = ?1"
 			      " WHERE change IS NULL",
@@ -134,14 +142,6 @@ static void put_any_alive(struct buf *b, const struct model *m, size_t level)
 	buf_puts(b, m->n_slots ? ")" : ", 0");
 }
 
-static void put_pov_time(struct buf *b, const struct model *m)
-{
-	buf_puts(b, ", max(0, 0");
-	for (int slot = 0; slot < m->n_slots; slot++)
-		buf_printf(b, ", c.t%d", slot);
-	buf_puts(b, ")");
-}
-
 /*
  * id, value, has a label, label, the label is not unique, time, has rows; of
  * the children of a directory (or of one child). ?1 and ?2 are parent and the
@@ -172,10 +172,7 @@ static void put_children(struct buf *b, const struct model *m, size_t level,
 	} else {
 		buf_puts(b, ", 0, NULL, 0");
 	}
-	if (pov)
-		put_pov_time(b, m);
-	else
-		buf_puts(b, ", c.time");
+	buf_puts(b, ", c.time");
 	put_any_alive(b, m, level);
 	buf_printf(b, " FROM %s AS c", pov ? "outboxfs_pov" : "outboxfs_dir");
 	if (d->table) {
@@ -229,6 +226,16 @@ static int build_labels(struct artifact_world *w, size_t i, struct buf *b)
 	return set(w, Q_NEAR_LABEL + i, b);
 }
 
+/* The directories with this many values. */
+static void put_level(struct buf *b, size_t level)
+{
+	for (size_t i = 0; i < level; i++)
+		buf_puts(b, "parent IN (SELECT id FROM outboxfs_dir WHERE ");
+	buf_puts(b, "id = 1");
+	for (size_t i = 0; i < level; i++)
+		buf_puts(b, ")");
+}
+
 static int build_dim(struct artifact_world *w, size_t i, struct buf *b)
 {
 	const struct model *m = w->model;
@@ -247,13 +254,14 @@ static int build_dim(struct artifact_world *w, size_t i, struct buf *b)
 
 	/* Every directory at this level. */
 	buf_puts(b, "SELECT id FROM outboxfs_dir WHERE ");
-	for (size_t j = 0; j < i; j++)
-		buf_puts(b, "parent IN (SELECT id FROM outboxfs_dir WHERE ");
-	buf_puts(b, "id = 1");
-	for (size_t j = 0; j < i; j++)
-		buf_puts(b, ")");
+	put_level(b, i);
 	buf_puts(b, " LIMIT ?1");
 	r = set(w, Q_DIRS_AT + i, b);
+	if (r < 0)
+		return r;
+	buf_puts(b, "UPDATE outboxfs_dir SET time = max(?1, time + 1) WHERE ");
+	put_level(b, i);
+	r = set(w, Q_TOUCH_LEVEL + i, b);
 	if (r < 0)
 		return r;
 
@@ -289,6 +297,20 @@ static int build_slot(struct artifact_world *w, const struct model_table *t,
 	if (r < 0)
 		return r;
 
+	buf_printf(b,
+		   "SELECT 1 FROM outboxfs_open_%zu AS o WHERE NOT EXISTS"
+		   " (SELECT 1 FROM outboxfs_pov AS p",
+		   slot);
+	for (size_t i = 0; i < m->n_dims; i++)
+		buf_printf(b,
+			   "%sp.v%zu IS CASE WHEN o.nulls & %d THEN NULL"
+			   " ELSE o.v%zu END",
+			   i ? " AND " : " WHERE ", i + 1, 1 << i, i + 1);
+	buf_puts(b, ") LIMIT 1");
+	r = set(w, Q_UNREGISTERED + slot, b);
+	if (r < 0)
+		return r;
+
 	buf_puts(b, "SELECT ");
 	track_put_dims(b, m, "");
 	buf_printf(b, ", nulls, time FROM outboxfs_open_%zu ORDER BY ", slot);
@@ -311,8 +333,9 @@ static int build_slot(struct artifact_world *w, const struct model_table *t,
 
 	buf_printf(b,
 		   "UPDATE outboxfs_pov SET c%zu = ?2,"
-		   " t%zu = max(?3, t%zu + 1) WHERE id = ?1",
-		   slot, slot, slot);
+		   " t%zu = max(?3, t%zu + 1), time = max(?3, ?4 + 1, time + 1)"
+		   " WHERE id = ?1 RETURNING max(t%zu, time)",
+		   slot, slot, slot, slot);
 	r = set(w, Q_POV_MARK + slot, b);
 	if (r < 0)
 		return r;
@@ -399,7 +422,7 @@ static int build_pov(struct artifact_world *w, struct buf *b)
 	track_put_dims(b, m, "");
 	for (int i = 0; i < m->n_slots; i++)
 		buf_printf(b, ", c%d, t%d", i, i);
-	buf_puts(b, " FROM outboxfs_pov WHERE id = ?1");
+	buf_puts(b, ", time FROM outboxfs_pov WHERE id = ?1");
 	r = set(w, Q_POV, b);
 	if (r < 0)
 		return r;

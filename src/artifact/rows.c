@@ -58,6 +58,17 @@ int artifact_is_open(struct artifact_read *rd, const struct model_table *t,
 	return db_step(stmt);
 }
 
+int artifact_check_listing(struct artifact_read *rd)
+{
+	int r = 0;
+
+	if (!rd->unsettled)
+		return 0;
+	for (int slot = 0; r == 0 && slot < rd->model->n_slots; slot++)
+		r = probe(rd, (size_t)(Q_UNREGISTERED + slot), NULL);
+	return r == 1 ? -EBUSY : r;
+}
+
 static int read_mark(sqlite3_stmt *stmt, struct artifact_mark *ret)
 {
 	int r = db_step(stmt);

@@ -15,10 +15,12 @@
  *	outboxfs_tombstone	deleted records
  *	outboxfs_dir		the directories above the POVs, numbered
  *	outboxfs_pov		the POVs, numbered, with change number (c<slot>)
- *				and modification time (t<slot>) of each table
+ *				and modification time (t<slot>) of each table,
+ *				time of them all together, and whether there
+ *				were rows when it was folded last
  *	outboxfs_table		the modelled tables, numbered, likewise
  *	outboxfs_label		when a label changed last, and what it was
- *	outboxfs_change		the last change number given out
+ *	outboxfs_change		the last change number, and the last time, given
  *	outboxfs_model		the model, one row
  *
  * The invariants:
@@ -210,14 +212,18 @@ static void put_row_trigger(struct buf *b, const struct model *m,
 	buf_puts(b, "; END;\n");
 }
 
-/* AFTER UPDATE OF the POV columns; of anything where one is computed. */
+/* AFTER UPDATE OF the POV columns; of anything where that would miss some. */
 static void put_move_event(struct buf *b, const struct model *m,
 			   const struct model_table *t)
 {
 	buf_puts(b, "AFTER UPDATE");
-	for (size_t i = 0; i < m->n_dims; i++)
-		if (model_column(t, t->pov[i])->generated)
+	for (size_t i = 0; i < m->n_dims; i++) {
+		const struct model_column *c = model_column(t, t->pov[i]);
+
+		/* Computed, or perhaps the rowid, which has other names. */
+		if (c->generated || (c->pk && t->rowid))
 			return;
+	}
 	for (size_t i = 0; i < m->n_dims; i++) {
 		buf_puts(b, i ? ", " : " OF ");
 		db_quote_name(b, t->pov[i]);
@@ -331,9 +337,9 @@ static void put_label_update(struct buf *b, const struct model *m, size_t dim)
 /* Rows of a dimension's table that REPLACE deletes, through any key. */
 static void put_label_replace(struct buf *b, const struct model *m, size_t dim)
 {
-	const struct model_table *t = model_find(m, m->dims[dim].table);
+	const struct model_table *t = m->dims[dim].bound;
 
-	for (size_t i = 0; t && i < t->n_keys; i++) {
+	for (size_t i = 0; i < t->n_keys; i++) {
 		buf_printf(b,
 			   "CREATE TRIGGER outboxfs_label_%zu_replace_%zu BEFORE INSERT ON ",
 			   dim, i);
@@ -450,14 +456,16 @@ void track_put_triggers(struct buf *b, const struct model *m)
 static void put_pov_table(struct buf *b, const struct model *m)
 {
 	buf_puts(b, "CREATE TABLE outboxfs_pov("
-		    "id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER NOT NULL, ");
+		    "id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, ");
 	track_put_dims(b, m, "");
 	for (int i = 0; i < m->n_slots; i++)
 		buf_printf(b,
 			   ", c%d INTEGER NOT NULL DEFAULT 0"
 			   ", t%d INTEGER NOT NULL DEFAULT 0",
 			   i, i);
-	buf_puts(b, ");\nCREATE INDEX outboxfs_pov_value ON outboxfs_pov(");
+	buf_puts(b, ", time INTEGER NOT NULL DEFAULT 0"
+		    ", live INTEGER NOT NULL DEFAULT 0"
+		    ");\nCREATE INDEX outboxfs_pov_value ON outboxfs_pov(");
 	track_put_dims(b, m, "");
 	buf_puts(b, ");\nCREATE INDEX outboxfs_pov_parent ON outboxfs_pov(parent);\n");
 	for (int i = 0; i < m->n_slots; i++)
@@ -470,7 +478,7 @@ void track_put_tables(struct buf *b, const struct model *m)
 {
 	buf_puts(b,
 		 "CREATE TABLE outboxfs_dir("
-		 "id INTEGER PRIMARY KEY AUTOINCREMENT,"
+		 "id INTEGER PRIMARY KEY,"
 		 " parent INTEGER NOT NULL, value, time INTEGER NOT NULL);\n"
 		 "CREATE INDEX outboxfs_dir_value ON outboxfs_dir(parent, value);\n"
 		 "CREATE INDEX outboxfs_dir_parent ON outboxfs_dir(parent);\n"
@@ -484,7 +492,7 @@ void track_put_tables(struct buf *b, const struct model *m)
 		 " WITHOUT ROWID;\n"
 		 "CREATE INDEX outboxfs_label_change ON outboxfs_label(change);\n"
 		 "CREATE TABLE IF NOT EXISTS outboxfs_tombstone("
-		 "id INTEGER PRIMARY KEY AUTOINCREMENT, tbl INTEGER NOT NULL,"
+		 "id INTEGER PRIMARY KEY, tbl INTEGER NOT NULL,"
 		 " key TEXT NOT NULL, change INTEGER, time INTEGER NOT NULL);\n");
 	for (int i = 0; i < m->n_slots; i++) {
 		buf_printf(b, "CREATE TABLE outboxfs_open_%d(", i);
@@ -546,12 +554,12 @@ static void put_known_povs(struct buf *b, const struct model *m,
 			   i ? " AND " : "", i + 1, i + 1);
 	buf_puts(b, ";\nINSERT INTO outboxfs_pov(parent, ");
 	track_put_dims(b, m, "");
-	buf_printf(b, ", c%d, t%d) SELECT 0, ", t->slot, t->slot);
+	buf_printf(b, ", c%d, t%d, time, live) SELECT 0, ", t->slot, t->slot);
 	track_put_dims(b, m, "n.");
 	buf_printf(b,
-		   ", %lld, %lld FROM temp.outboxfs_new AS n WHERE NOT EXISTS"
-		   " (SELECT 1 FROM outboxfs_pov AS p WHERE ",
-		   (long long)change, (long long)time);
+		   ", %lld, %lld, %lld, 1 FROM temp.outboxfs_new AS n"
+		   " WHERE NOT EXISTS (SELECT 1 FROM outboxfs_pov AS p WHERE ",
+		   (long long)change, (long long)time, (long long)time);
 	for (size_t i = 0; i < m->n_dims; i++)
 		buf_printf(b, "%sp.v%zu IS +n.v%zu", i ? " AND " : "", i + 1,
 			   i + 1);
@@ -592,12 +600,12 @@ void track_put_registry(struct buf *b, const struct model *m, int64_t change,
 			   (long long)time);
 		for (size_t i = 1; i <= level; i++)
 			buf_printf(b, "%sv%zu", i > 1 ? ", " : "", i);
-		buf_puts(b, " FROM outboxfs_pov) AS p");
+		buf_puts(b, " FROM outboxfs_pov WHERE parent = 0) AS p");
 		put_chain(b, level - 1);
 		buf_puts(b, ";\n");
 	}
 	if (m->n_dims == 1) {
-		buf_puts(b, "UPDATE outboxfs_pov SET parent = 1;\n");
+		buf_puts(b, "UPDATE outboxfs_pov SET parent = 1 WHERE parent = 0;\n");
 		return;
 	}
 	buf_printf(b,
@@ -608,5 +616,5 @@ void track_put_registry(struct buf *b, const struct model *m, int64_t change,
 		buf_printf(b, "%sq.v%zu AS v%zu", i > 1 ? ", " : "", i, i);
 	buf_puts(b, ") AS p");
 	put_chain(b, m->n_dims - 1);
-	buf_puts(b, ");\n");
+	buf_puts(b, ") WHERE parent = 0;\n");
 }

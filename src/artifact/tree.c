@@ -112,9 +112,9 @@ int artifact_pov(struct artifact_read *rd, int64_t id,
 
 		mark->change = sqlite3_column_int64(stmt, column);
 		mark->time = sqlite3_column_int64(stmt, column + 1);
-		if (mark->time > node.time)
-			node.time = mark->time;
 	}
+	node.time = sqlite3_column_int64(stmt, 1 + (int)m->n_dims +
+						       2 * m->n_slots);
 	*ret = node;
 	node.arena = (struct arena)ARENA_NULL;
 	return 0;
@@ -504,21 +504,33 @@ static int try_text(struct search *s, const struct buf *text, bool null,
 	return r;
 }
 
-/* Tries what lies between a prefix and the prefix with the largest bytes. */
+/* Tries what begins with a prefix. */
 static int try_range(struct search *s, size_t query, enum value_type type,
 		     const char *prefix, size_t n)
 {
 	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
-	char end[NAME_BYTES_MAX + 2];
+	char end[1024];
 	struct value from = {.type = type,
 			     .bytes = {.data = prefix, .len = n}};
-	struct value to = {.type = type, .bytes = {.data = end, .len = n + 2}};
+	struct value to = {.type = VALUE_BLOB, .bytes = {.data = "", .len = 0}};
+	size_t last = n;
 	int r;
 
 	if (n > NAME_BYTES_MAX)
 		return 0;
 	memcpy(end, prefix, n);
-	memset(end + n, 0xff, 2);
+	/* The least that does not begin so; blobs come after all texts. */
+	while (last > 0 && (uint8_t)end[last - 1] == 0xff)
+		last--;
+	if (last > 0) {
+		end[last - 1] = (char)((uint8_t)end[last - 1] + 1);
+		to = (struct value){.type = type,
+				    .bytes = {.data = end, .len = last}};
+	} else if (type == VALUE_BLOB) {
+		memset(end, 0xff, sizeof(end));
+		to.bytes.data = end;
+		to.bytes.len = sizeof(end);
+	}
 	r = db_prepare(s->rd->db, s->rd->world->sql[query], &stmt, NULL);
 	if (r == 0)
 		r = bind_children(stmt, s->dir, 0, 0);

@@ -27,6 +27,9 @@ enum query {
 	Q_TABLE,
 	Q_LABEL_MARK,
 	Q_CHANGE_NEXT,
+	Q_CHANGE_TIME,
+	Q_POV_LIVE,
+	Q_OPEN_LABEL_DIMS,
 	Q_FOLD_TABLES,
 	Q_FOLD_TABLES_DONE,
 	Q_FOLD_LABELS,
@@ -41,8 +44,10 @@ enum query {
 	Q_NEAR = Q_KEYS + MODEL_DIMS_MAX,  /* + dim: children by prefix */
 	Q_NEAR_LABEL = Q_NEAR + MODEL_DIMS_MAX, /* + dim: keys by prefix */
 	Q_DIRS_AT = Q_NEAR_LABEL + MODEL_DIMS_MAX,     /* + level */
-	Q_OPEN_MARK = Q_DIRS_AT + MODEL_DIMS_MAX,      /* + slot */
-	Q_FOLD_READ = Q_OPEN_MARK + MODEL_SLOTS_MAX,   /* + slot */
+	Q_TOUCH_LEVEL = Q_DIRS_AT + MODEL_DIMS_MAX,    /* + level */
+	Q_OPEN_MARK = Q_TOUCH_LEVEL + MODEL_DIMS_MAX,  /* + slot */
+	Q_UNREGISTERED = Q_OPEN_MARK + MODEL_SLOTS_MAX, /* + slot */
+	Q_FOLD_READ = Q_UNREGISTERED + MODEL_SLOTS_MAX, /* + slot */
 	Q_FOLD_DONE = Q_FOLD_READ + MODEL_SLOTS_MAX,   /* + slot */
 	Q_POV_MARK = Q_FOLD_DONE + MODEL_SLOTS_MAX,    /* + slot */
 	Q_CHANGED_POVS = Q_POV_MARK + MODEL_SLOTS_MAX, /* + slot */

@@ -74,7 +74,11 @@ static char *uri(const char *path, bool immutable)
 {
 	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
 
-	buf_puts(&b, "file:");
+	if (!path)
+		return strdup("file::memory:");
+	/* An empty authority, so that no part of the path is taken for one. */
+	buf_puts(&b, *path == '/' ? "file:///" : "file:./");
+	path += strspn(path, "/");
 	for (const char *p = path; *p; p++) {
 		if (*p == '%' || *p == '?' || *p == '#')
 			buf_printf(&b, "%%%02X", (unsigned char)*p);
@@ -107,7 +111,8 @@ int db_open(const struct db_config *config, struct db **ret, struct err *err)
 		flags |= SQLITE_OPEN_CREATE;
 	rc = sqlite3_open_v2(name, &db->handle, flags, NULL);
 	if (rc != SQLITE_OK)
-		return db_fail(db, rc, err, "cannot open '%s'", config->path);
+		return db_fail(db, rc, err, "cannot open '%s'",
+			       config->path ? config->path : "in memory");
 	r = configure(db, config, err);
 	if (r < 0)
 		return r;

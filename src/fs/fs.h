@@ -98,6 +98,8 @@ NODISCARD int versions_find(struct versions *vs, fuse_ino_t ino,
 /* Ends rendering with r (0: ready); parked calls start again. Keeps the ref. */
 void versions_done(struct versions *vs, struct version *v, int r);
 void versions_unref(struct versions *vs, struct version *v);
+/* Another database: what is there stays with who has it open, and no more. */
+void versions_reset(struct versions *vs);
 /* Takes bytes while rendering, in order. For artifact_sink. */
 int versions_write(struct version *v, const char *data, size_t n,
 		   struct store *store);
@@ -155,6 +157,8 @@ struct mount {
 	int64_t first_change; /* the database's last change number then */
 
 	_Atomic unsigned salt;        /* into tags; moves with the database */
+	_Atomic wall_s_t time_floor;  /* no file is older; ditto */
+	_Atomic wall_s_t time_served; /* the latest of a file so far */
 	_Atomic unsigned provisional; /* last provisional tag */
 	_Atomic uint64_t generation;  /* of the artifact, as last seen */
 	_Atomic uint64_t n_calls;     /* answered */
@@ -191,6 +195,7 @@ struct call {
 	bool has_fi;
 	struct fuse_file_info fi;
 	struct err err;        /* why the database cannot be read */
+	int why;               /* the same as -errno; 0: it can */
 	char name[NAME_BYTES_MAX + 1];
 };
 
@@ -247,6 +252,9 @@ extern const struct node_ops dir_ops;
 extern const struct node_ops pov_ops;
 extern const struct node_ops data_file_ops;
 extern const struct node_ops pov_json_ops;
+
+/* Another database is there now: forget what was known of the former. */
+void mount_refresh(struct mount *m, struct artifact_read *rd);
 
 /* The table with this id, or NULL. */
 const struct model_table *live_table(const struct model *m, int64_t id);

@@ -148,6 +148,21 @@ static struct node file_node(const struct model_table *t,
 	};
 }
 
+/* A file's time as it is shown: never one that other content may have had. */
+static wall_s_t served_time(const struct call *call, wall_s_t time)
+{
+	struct mount *m = call->mount;
+	wall_s_t floor = atomic_load(&m->time_floor);
+	wall_s_t seen = atomic_load(&m->time_served);
+
+	if (time < floor)
+		time = floor;
+	while (seen < time &&
+	       !atomic_compare_exchange_weak(&m->time_served, &seen, time))
+		;
+	return time;
+}
+
 /*
  * Renders a version unless it is there, and says what is known then. rd is
  * NULL-safe for remember(): provisional versions are not remembered.
@@ -171,7 +186,7 @@ static int render_version(struct call *call, struct artifact_read *rd,
 		return r;
 	if (r == 1) {
 		r = render_rows(call, rd, t, pov, v);
-		v->time = mark->time;
+		v->time = served_time(call, mark->time);
 		versions_done(vs, v, r);
 	}
 	if (r == 0)
@@ -249,7 +264,7 @@ static int find_facts(struct call *call, struct artifact_read *rd,
 			return -ENOENT;
 	}
 	ret->size = ret_known->bytes;
-	ret->time = mark.time;
+	ret->time = served_time(call, mark.time);
 	return 0;
 }
 
@@ -282,11 +297,11 @@ static int list_file(struct call *call, struct artifact_read *rd,
 		return r == -ENOENT ? 0 : r;
 	facts.node = file_node(t, pov, settled_tag(call, mark.change));
 	facts.size = known.bytes;
-	facts.time = mark.time;
+	facts.time = served_time(call, mark.time);
 	if (live_file_name(t, &name) < 0)
 		return -ENOMEM;
 	return lister_add(l, name.text, &facts.node, r == 1 ? &facts : NULL,
-			  mark.time, cookie);
+			  facts.time, cookie);
 }
 
 /* setup/ */
@@ -390,6 +405,8 @@ static int dir_lookup(struct call *call, struct artifact_read *rd,
 	r = artifact_dir(rd, node->id, &dir);
 	if (r == 0)
 		r = artifact_lookup(rd, &dir, name, len, &entry);
+	if (r == -ENOENT && artifact_check_listing(rd) < 0)
+		r = -EBUSY;
 	if (r < 0)
 		return r;
 	*ret = (struct node){
@@ -423,7 +440,9 @@ static int dir_list(struct call *call, struct artifact_read *rd,
 	int r;
 
 	(void)call;
-	r = artifact_dir(rd, node->id, &dir);
+	r = artifact_check_listing(rd);
+	if (r == 0)
+		r = artifact_dir(rd, node->id, &dir);
 	if (r < 0)
 		return r;
 	if (dir.level + 1 == rd->model->n_dims)
@@ -607,7 +626,8 @@ static int put_pov_table(struct call *call, struct artifact_read *rd,
 	char time[CLOCK_TEXT_BYTES];
 	int r;
 
-	later(mark, &pov->marks[t->slot]);
+	later(mark, &(struct artifact_mark){
+			    .change = pov->marks[t->slot].change});
 	r = find_facts(call, rd, t, pov, &known, &facts);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -644,6 +664,7 @@ static int put_pov(struct call *call, struct artifact_read *rd, int64_t id,
 	if (r < 0)
 		return r;
 	json_begin_object(&j);
+	mark.time = pov.time;
 	r = put_pov_values(rd, &j, &pov, &mark);
 	if (r < 0)
 		return r;
@@ -668,7 +689,7 @@ static int put_pov(struct call *call, struct artifact_read *rd, int64_t id,
 			    : settled_tag(call, mark.change),
 	};
 	ret->size = (int64_t)b->len;
-	ret->time = mark.time;
+	ret->time = served_time(call, mark.time);
 	return buf_error(b);
 }
 

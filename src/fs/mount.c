@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -259,6 +259,22 @@ static int serve(struct mount *m, struct err *err)
 	pthread_kill(signals, SIGUSR1);
 	pthread_join(signals, NULL);
 	return r;
+}
+
+void mount_refresh(struct mount *m, struct artifact_read *rd)
+{
+	unsigned salt;
+
+	/*
+	 * Change numbers may come again with other content: no tag of before
+	 * may stand for a version of now, nor a time.
+	 */
+	if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
+		salt = atomic_load(&m->salt) + 9973;
+	atomic_store(&m->salt, salt);
+	atomic_store(&m->time_floor, atomic_load(&m->time_served) + 1);
+	versions_reset(m->versions);
+	knowledge_reset(m->knowledge, rd->generation, rd);
 }
 
 static int begin_reading(struct mount *m, struct artifact_read *rd)

@@ -234,8 +234,7 @@ static int get_version(struct call *call, struct artifact_read *rd,
 		 */
 		log_err("rows changed without their triggers (in table %u, point of view %lld): run outboxfs adopt again",
 			node.table, (long long)node.id);
-		atomic_fetch_add(&call->mount->salt, 1);
-		knowledge_reset(call->mount->knowledge, rd->generation, rd);
+		mount_refresh(call->mount, rd);
 		r = -ESTALE;
 	}
 	versions_done(vs, *ret, r);
@@ -414,10 +413,8 @@ static int refresh(struct call *call, struct artifact_read *rd)
 	if (!call->patient)
 		return -EWOULDBLOCK;
 	if (atomic_compare_exchange_strong(&m->generation, &seen,
-					   rd->generation)) {
-		atomic_fetch_add(&m->salt, 1);
-		knowledge_reset(m->knowledge, rd->generation, rd);
-	}
+					   rd->generation))
+		mount_refresh(m, rd);
 	return 0;
 }
 
@@ -439,11 +436,17 @@ static int call_try(struct call *call)
 		return -EINTR;
 	r = artifact_read_begin(call->mount->artifact, call->patient, &rd,
 				&call->err);
-	if (r == -ESTALE)
-		r = -EIO; /* asking again would not help: adopt again does */
+	/*
+	 * Not ENOENT, which programs take for "deleted", nor ESTALE: asking
+	 * again does not help.
+	 */
+	if (r == -ESTALE || r == -ENOENT || r == -ENODATA)
+		r = -EIO;
+	call->why = r;
 	if (r == 0)
 		r = refresh(call, &rd);
-	else if (r != -EWOULDBLOCK && needs_no_database(call))
+	else if (needs_no_database(call) &&
+		 (r != -EWOULDBLOCK || call->op != CALL_LOOKUP))
 		r = 0;
 	if (r == 0)
 		r = runs[call->op](call, &rd);

@@ -396,7 +396,7 @@ static int readme_facts(struct call *call, struct artifact_read *rd,
 {
 	(void)node;
 	if (!rd->model)
-		return -EIO;
+		return call->why;
 	return text_facts(call, rd, &call->mount->readme, NODE_README,
 			  put_readme, ret);
 }

@@ -229,6 +229,24 @@ void versions_unref(struct versions *vs, struct version *v)
 	free_list(gone);
 }
 
+void versions_reset(struct versions *vs)
+{
+	struct version *gone = NULL;
+
+	lock_take(&vs->lock);
+	while (vs->oldest) {
+		struct version *v = vs->oldest;
+
+		lru_remove_locked(vs, v);
+		unhash_locked(vs, v);
+		account_locked(vs, v, -1);
+		v->hash_next = gone;
+		gone = v;
+	}
+	lock_drop(&vs->lock);
+	free_list(gone);
+}
+
 static int write_all(int fd, const char *data, size_t n)
 {
 	while (n > 0) {

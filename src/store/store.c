@@ -135,7 +135,6 @@ static int open_db(struct store *store, struct err *err)
 {
 	CLEANUP(freep) char *path = NULL;
 	struct db_config config = {
-		.path = ":memory:",
 		.sql = {.text = store_statements, .n = STORE_STATEMENTS_N},
 		.create = true,
 		.busy_ms = 5000,
@@ -145,8 +144,7 @@ static int open_db(struct store *store, struct err *err)
 
 	if (store->path && asprintf(&path, "%s/store.db", store->path) < 0)
 		return -ENOMEM;
-	if (path)
-		config.path = path;
+	config.path = path;
 	r = db_open(&config, &store->writer, err);
 	if (r == 0 && path)
 		r = db_exec(store->writer, "PRAGMA journal_mode=WAL", err);

@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	CLEANUP(model_freep) struct model *model = NULL;
 	CLEANUP(db_freep) struct db *db = NULL;
-	struct db_config config = {.path = ":memory:", .create = true};
+	struct db_config config = {.path = NULL, .create = true};
 	struct err err = ERR_NULL;
 	int r;
 

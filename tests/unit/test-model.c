@@ -24,7 +24,7 @@ static const char good[] =
 
 static struct db *open_db(void)
 {
-	struct db_config config = {.path = ":memory:", .create = true};
+	struct db_config config = {.path = NULL, .create = true};
 	struct db *db = NULL;
 
 	assert_int_equal(db_open(&config, &db, NULL), 0);

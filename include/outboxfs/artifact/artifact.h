@@ -128,6 +128,12 @@ NODISCARD int artifact_has_rows(struct artifact_read *rd,
 				const struct model_table *t,
 				const struct artifact_node *pov);
 
+/*
+ * -EBUSY: there are POVs that cannot be shown because their marks could not be
+ * folded, so that "there is none" must not be said. 0: there are none.
+ */
+NODISCARD int artifact_check_listing(struct artifact_read *rd);
+
 /* 1: under an open mark, so not final; 0: settled. pov NULL: a setup table. */
 NODISCARD int artifact_is_open(struct artifact_read *rd,
 			       const struct model_table *t,

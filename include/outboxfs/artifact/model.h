@@ -23,12 +23,17 @@
 #define MODEL_TABLES_MAX 4000 /* an id fits 12 bits */
 #define MODEL_BYTES_MAX ((size_t)16 << 20) /* of the document */
 
+struct model_table;
+
 /* A dimension of the point of view. */
 struct model_dim {
 	const char *name;
 	const char *table; /* NULL: its values are names themselves */
 	const char *key;   /* NULL without table */
 	const char *label; /* NULL without table; may equal key */
+
+	/* bound */
+	const struct model_table *bound; /* the table; NULL without one */
 };
 
 enum model_role {

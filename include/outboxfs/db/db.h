@@ -29,7 +29,7 @@ struct db_sql {
 };
 
 struct db_config {
-	const char *path;
+	const char *path; /* NULL: in memory */
 	struct db_sql sql;
 	bool create;        /* make the file where it is missing */
 	bool readonly;
