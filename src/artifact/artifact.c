@@ -17,6 +17,7 @@
 
 #include "artifact/meta.h"
 #include "artifact/world.h"
+#include "outboxfs/base/buf.h"
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
 
@@ -76,6 +77,27 @@ static int read_version(struct db *db, enum query query, int64_t *ret)
 	return 0;
 }
 
+static int load_identity(struct artifact_world *w, struct db *db,
+			 struct err *err)
+{
+	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_prepare(db,
+		       "SELECT timeline, change FROM outboxfs_model,"
+		       " outboxfs_change",
+		       &stmt, err);
+	if (r == 0)
+		r = db_step(stmt);
+	if (r <= 0)
+		return err_set(err, r < 0 ? r : -EBADMSG,
+			       "cannot read the model");
+	(void)snprintf(w->timeline, sizeof(w->timeline), "%s",
+		       (const char *)sqlite3_column_text(stmt, 0));
+	atomic_store(&w->last_change, sqlite3_column_int64(stmt, 1));
+	return 0;
+}
+
 static int world_load(struct artifact_world *w, const char *path,
 		      const struct artifact_options *options, struct err *err)
 {
@@ -104,6 +126,8 @@ static int world_load(struct artifact_world *w, const char *path,
 				  path);
 	if (r == 0)
 		r = meta_load(db, &w->model, err);
+	if (r == 0)
+		r = load_identity(w, db, err);
 	if (r == 0)
 		r = query_build(w);
 	if (r < 0)
@@ -214,6 +238,31 @@ static bool same_file(const struct artifact *a, const struct artifact_world *w)
 	       st.st_ino == w->ino;
 }
 
+static struct identity identify(struct artifact_world *w)
+{
+	struct identity id = {
+		.dev = w->dev,
+		.ino = w->ino,
+		.change = atomic_load(&w->last_change),
+	};
+	LOCK_SCOPE(&w->timeline_lock);
+
+	memcpy(id.timeline, w->timeline, TIMELINE_BYTES);
+	memcpy(id.next_timeline, w->next_timeline, TIMELINE_BYTES);
+	return id;
+}
+
+/* Is this world what the former has become, and nothing else? */
+static bool is_same(const struct identity *former, struct artifact_world *w)
+{
+	struct identity now = identify(w);
+
+	return now.dev == former->dev && now.ino == former->ino &&
+	       now.change >= former->change &&
+	       (strcmp(now.timeline, former->timeline) == 0 ||
+		strcmp(now.timeline, former->next_timeline) == 0);
+}
+
 /* Puts another world in the place of old, if nobody has done so already. */
 static int reopen(struct artifact *a, const struct artifact_world *old,
 		  struct err *err)
@@ -239,7 +288,10 @@ static int reopen(struct artifact *a, const struct artifact_world *old,
 	news = old || r == 0 || strcmp(why.text, a->why.text) != 0;
 	gone = a->world;
 	a->world = fresh;
-	a->generation++;
+	if (gone)
+		a->former = identify(gone);
+	if (fresh && !is_same(&a->former, fresh))
+		a->generation++;
 	if (fresh)
 		fresh->generation = a->generation;
 	a->why = why;
@@ -297,8 +349,6 @@ static int check_timeline(struct artifact_read *rd, int64_t before)
 
 	LOCK_SCOPE(&w->timeline_lock);
 
-	if (!w->timeline[0])
-		memcpy(w->timeline, timeline, sizeof(timeline));
 	if (strcmp(timeline, w->timeline) != 0 &&
 	    strcmp(timeline, w->next_timeline) != 0)
 		return -ESTALE;
@@ -482,6 +532,67 @@ int artifact_set_timeline(struct artifact *a, const char *timeline,
 			w->writer = db_free(w->writer);
 	}
 	lock_drop(&w->writer_lock);
+	world_unref(w);
+	return r;
+}
+
+static void put_renumber(struct buf *b, const struct model *m, int64_t change,
+			 wall_s_t time)
+{
+	buf_printf(b,
+		   "UPDATE outboxfs_change SET change = max(change, %lld) + 1,"
+		   " time = max(time, %lld) + 1;\n"
+		   "UPDATE outboxfs_table SET change = n.change, time = n.time"
+		   " FROM outboxfs_change AS n;\n"
+		   "UPDATE outboxfs_label SET change = n.change, time = n.time"
+		   " FROM outboxfs_change AS n;\n"
+		   "UPDATE outboxfs_dir SET time = n.time"
+		   " FROM outboxfs_change AS n;\n"
+		   "UPDATE outboxfs_pov SET time = n.time",
+		   (long long)change, (long long)time);
+	for (int i = 0; i < m->n_slots; i++)
+		buf_printf(b, ", c%d = iif(c%d > 0, n.change, 0), t%d = n.time",
+			   i, i, i);
+	buf_puts(b, " FROM outboxfs_change AS n;\n");
+}
+
+static int renumber(struct artifact_world *w, const char *sql, struct err *err)
+{
+	CLEANUP(db_rollback) struct db_txn txn = DB_TXN_NULL;
+	LOCK_SCOPE(&w->writer_lock);
+	int r;
+
+	r = w->writable ? world_writer_locked(w, err) : -EROFS;
+	if (r < 0)
+		return r;
+	db_set_busy(w->writer, FOLD_BUSY_MS);
+	r = db_begin_write(w->writer, &txn);
+	if (r == 0)
+		r = db_exec(w->writer, sql, err);
+	if (r == 0)
+		r = db_commit(&txn);
+	db_rollback(&txn); /* while the connection is still ours */
+	/*
+	 * Files are being moved about: no log may stay behind that would be
+	 * taken for another file's.
+	 */
+	if (r == 0 &&
+	    db_exec(w->writer, "PRAGMA wal_checkpoint(TRUNCATE)", NULL) < 0)
+		log_debug("the log of '%s' is in use", w->path);
+	return r;
+}
+
+int artifact_renumber(struct artifact *a, int64_t change, wall_s_t time,
+		      struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
+	struct artifact_world *w = get_world(a);
+	int r;
+
+	if (!w)
+		return -EIO;
+	put_renumber(&b, w->model, change, time);
+	r = buf_str(&b) ? renumber(w, buf_str(&b), err) : buf_error(&b);
 	world_unref(w);
 	return r;
 }

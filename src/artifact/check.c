@@ -61,8 +61,8 @@ static int bind_kind(struct model *m, struct db *db, struct model_table *t,
 	int r;
 
 	r = db_prepare(db,
-		       "SELECT name, type, wr, strict FROM pragma_table_list"
-		       " WHERE schema = 'main' AND name = ?1 COLLATE NOCASE",
+		       "SELECT name, type, wr, strict FROM pragma_table_list(?1)"
+		       " WHERE schema = 'main'",
 		       &stmt, err);
 	if (r < 0)
 		return r;

@@ -248,8 +248,9 @@ static int parse_table(struct parse *p, struct json_object *o,
 	t->slot = -1;
 	t->order = none;
 	if (role == MODEL_SETUP && json_object_is_type(o, json_type_string)) {
-		t->name = arena_strdup(&m->arena, json_object_get_string(o));
-		return t->name ? add_table(p, t) : -ENOMEM;
+		t->name = take_text(p, o);
+		return t->name ? add_table(p, t)
+			       : bad(p, "must name a table");
 	}
 	r = check_keys(p, o, role == MODEL_SETUP ? setup_keys : data_keys);
 	if (r == 0)

@@ -90,6 +90,15 @@ struct artifact_world {
 	mono_us_t fold_patience_at; /* until then, folding does not wait */
 };
 
+/* What tells a database from another one in its place. */
+struct identity {
+	dev_t dev;
+	ino_t ino;
+	char timeline[TIMELINE_BYTES];
+	char next_timeline[TIMELINE_BYTES];
+	int64_t change; /* it had come so far */
+};
+
 struct artifact {
 	/* fixed after artifact_open() */
 	char *path; /* owned */
@@ -100,6 +109,7 @@ struct artifact {
 	/* under lock */
 	struct lock lock;
 	struct artifact_world *world; /* a reference, or NULL: see why */
+	struct identity former;       /* of the last world */
 	struct err why;               /* why there is no world */
 	uint64_t generation;
 };

@@ -157,8 +157,8 @@ struct mount {
 	int64_t first_change; /* the database's last change number then */
 
 	_Atomic unsigned salt;        /* into tags; moves with the database */
-	_Atomic wall_s_t time_floor;  /* no file is older; ditto */
-	_Atomic wall_s_t time_served; /* the latest of a file so far */
+	_Atomic wall_s_t time_served;  /* the latest of a file so far */
+	_Atomic int64_t change_served; /* likewise */
 	_Atomic unsigned provisional; /* last provisional tag */
 	_Atomic uint64_t generation;  /* of the artifact, as last seen */
 	_Atomic uint64_t n_calls;     /* answered */
@@ -253,8 +253,11 @@ extern const struct node_ops pov_ops;
 extern const struct node_ops data_file_ops;
 extern const struct node_ops pov_json_ops;
 
-/* Another database is there now: forget what was known of the former. */
-void mount_refresh(struct mount *m, struct artifact_read *rd);
+/*
+ * Another database is there now: forget what was known of the former, and see
+ * to it that nothing of it looks like something that was shown before.
+ */
+void mount_refresh(struct mount *m);
 
 /* The table with this id, or NULL. */
 const struct model_table *live_table(const struct model *m, int64_t id);

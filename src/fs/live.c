@@ -148,15 +148,12 @@ static struct node file_node(const struct model_table *t,
 	};
 }
 
-/* A file's time as it is shown: never one that other content may have had. */
+/* A file's time, noted: no other content may ever have one that was shown. */
 static wall_s_t served_time(const struct call *call, wall_s_t time)
 {
 	struct mount *m = call->mount;
-	wall_s_t floor = atomic_load(&m->time_floor);
 	wall_s_t seen = atomic_load(&m->time_served);
 
-	if (time < floor)
-		time = floor;
 	while (seen < time &&
 	       !atomic_compare_exchange_weak(&m->time_served, &seen, time))
 		;
@@ -234,6 +231,16 @@ static int known_facts(struct call *call, struct artifact_read *rd,
 	return r < 0 ? r : r == 1 ? 0 : -ENOENT;
 }
 
+static void note_change(const struct call *call, int64_t change)
+{
+	struct mount *m = call->mount;
+	int64_t seen = atomic_load(&m->change_served);
+
+	while (seen < change &&
+	       !atomic_compare_exchange_weak(&m->change_served, &seen, change))
+		;
+}
+
 /* The facts of a file as of now; renders it if it must. */
 static int find_facts(struct call *call, struct artifact_read *rd,
 		      const struct model_table *t,
@@ -247,6 +254,7 @@ static int find_facts(struct call *call, struct artifact_read *rd,
 	r = known_facts(call, rd, t, pov, &mark, &open, ret_known);
 	if (r < 0)
 		return r;
+	note_change(call, mark.change);
 	ret->node = file_node(t, pov, settled_tag(call, mark.change));
 	if (r == 0) {
 		if (open) {

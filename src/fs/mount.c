@@ -261,9 +261,11 @@ static int serve(struct mount *m, struct err *err)
 	return r;
 }
 
-void mount_refresh(struct mount *m, struct artifact_read *rd)
+void mount_refresh(struct mount *m)
 {
+	struct err err = ERR_NULL;
 	unsigned salt;
+	int r;
 
 	/*
 	 * Change numbers may come again with other content: no tag of before
@@ -272,9 +274,12 @@ void mount_refresh(struct mount *m, struct artifact_read *rd)
 	if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
 		salt = atomic_load(&m->salt) + 9973;
 	atomic_store(&m->salt, salt);
-	atomic_store(&m->time_floor, atomic_load(&m->time_served) + 1);
 	versions_reset(m->versions);
-	knowledge_reset(m->knowledge, rd->generation, rd);
+	r = artifact_renumber(m->artifact, atomic_load(&m->change_served),
+			      atomic_load(&m->time_served), &err);
+	if (r < 0)
+		log_warn("cannot count everything as changed: %s; copies made before may need rsync --checksum",
+			 err_text(&err, r));
 }
 
 static int begin_reading(struct mount *m, struct artifact_read *rd)

@@ -25,7 +25,7 @@
 #include "outboxfs/base/log.h"
 
 #define DIR_TIMEOUT     30.0
-#define LISTED_TIMEOUT  0.05  /* of attributes that came with a listing */
+#define LISTED_TIMEOUT  0.01  /* of attributes that came with a listing */
 #define FLEETING_TIMEOUT 0.001
 #define OPENED_TIMEOUT  0.001 /* of a version that somebody has open */
 #define FOREVER_TIMEOUT 86400.0
@@ -234,7 +234,8 @@ static int get_version(struct call *call, struct artifact_read *rd,
 		 */
 		log_err("rows changed without their triggers (in table %u, point of view %lld): run outboxfs adopt again",
 			node.table, (long long)node.id);
-		mount_refresh(call->mount, rd);
+		knowledge_reset(call->mount->knowledge, rd->generation, rd);
+		mount_refresh(call->mount);
 		r = -ESTALE;
 	}
 	versions_done(vs, *ret, r);
@@ -412,10 +413,13 @@ static int refresh(struct call *call, struct artifact_read *rd)
 		return 0;
 	if (!call->patient)
 		return -EWOULDBLOCK;
-	if (atomic_compare_exchange_strong(&m->generation, &seen,
-					   rd->generation))
-		mount_refresh(m, rd);
-	return 0;
+	if (!atomic_compare_exchange_strong(&m->generation, &seen,
+					    rd->generation))
+		return 0;
+	knowledge_reset(m->knowledge, rd->generation, rd);
+	artifact_read_end(rd); /* it would be in the way of writing */
+	mount_refresh(m);
+	return -EWOULDBLOCK; /* begin again, in the state that this made */
 }
 
 /* The root and what it says about itself stand without a database. */
@@ -425,6 +429,13 @@ static bool needs_no_database(const struct call *call)
 
 	return kind == NODE_ROOT || kind == NODE_STATUS ||
 	       call->op == CALL_STATFS;
+}
+
+/* README.md and status.json are worth waiting for the database. */
+static bool looks_up_text(const struct call *call)
+{
+	return call->op == CALL_LOOKUP && strcmp(call->name, "data") != 0 &&
+	       strcmp(call->name, "setup") != 0;
 }
 
 static int call_try(struct call *call)
@@ -446,7 +457,7 @@ static int call_try(struct call *call)
 	if (r == 0)
 		r = refresh(call, &rd);
 	else if (needs_no_database(call) &&
-		 (r != -EWOULDBLOCK || call->op != CALL_LOOKUP))
+		 (r != -EWOULDBLOCK || !looks_up_text(call)))
 		r = 0;
 	if (r == 0)
 		r = runs[call->op](call, &rd);
@@ -473,7 +484,7 @@ static void call_run(struct call *call)
 
 	if (r == -EINPROGRESS)
 		return; /* not ours any more */
-	if (r == -EWOULDBLOCK && !call->patient) {
+	if (r == -EWOULDBLOCK) {
 		call_submit(call);
 		return;
 	}

@@ -210,7 +210,8 @@ static void test_fingerprint_tells_schemas_apart(void **state)
 				 i == 0 ? 0 : -EIO);
 	}
 	assert_string_not_equal(prints[0], prints[1]);
-	assert_memory_equal(prints[0], prints[1], strlen(prints[0]));
+	assert_null(strstr(prints[0], "\"z\""));
+	assert_non_null(strstr(prints[1], "\"z\""));
 	free(prints[0]);
 	free(prints[1]);
 }

@@ -204,6 +204,13 @@ NODISCARD int artifact_set_timeline(struct artifact *a, const char *timeline,
 				    struct err *err);
 
 /*
+ * After a restore: counts everything as changed, with change numbers and times
+ * above those that were given out before. -EROFS, -EBUSY: it cannot be noted.
+ */
+NODISCARD int artifact_renumber(struct artifact *a, int64_t change,
+				wall_s_t time, struct err *err);
+
+/*
  * Numbers that tell one database file, schema and timeline of reads from the
  * next: whoever caches by change number drops everything when it moves.
  */
