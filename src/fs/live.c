@@ -626,7 +626,7 @@ static int put_pov_values(struct artifact_read *rd, struct json *j,
 static int put_pov_table(struct call *call, struct artifact_read *rd,
 			 struct json *j, const struct model_table *t,
 			 const struct artifact_node *pov,
-			 struct artifact_mark *mark, bool *ret_open)
+			 struct artifact_mark *mark)
 {
 	struct store_known known;
 	struct facts facts;
@@ -639,11 +639,8 @@ static int put_pov_table(struct call *call, struct artifact_read *rd,
 	r = find_facts(call, rd, t, pov, &known, &facts);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (facts.node.tag & NODE_TAG_PROVISIONAL) {
-		*ret_open = true;
-		if (facts.time > mark->time)
-			mark->time = facts.time;
-	}
+	if (facts.node.tag & NODE_TAG_PROVISIONAL && facts.time > mark->time)
+		mark->time = facts.time;
 	json_key(j, t->name);
 	json_begin_object(j);
 	json_key_int(j, "rows", known.rows);
@@ -664,7 +661,8 @@ static int put_pov(struct call *call, struct artifact_read *rd, int64_t id,
 		ARTIFACT_NODE_NULL;
 	struct artifact_mark mark = {0};
 	struct json j = JSON_INIT(b);
-	bool open = false;
+	/* A label, or a table whose rows have gone, may be marked as well. */
+	bool open = rd->unsettled;
 	int n = 0;
 	int r;
 
@@ -680,7 +678,7 @@ static int put_pov(struct call *call, struct artifact_read *rd, int64_t id,
 	json_begin_object(&j);
 	for (int slot = 0; slot < rd->model->n_slots; slot++) {
 		r = put_pov_table(call, rd, &j, model_slot(rd->model, slot),
-				  &pov, &mark, &open);
+				  &pov, &mark);
 		if (r < 0)
 			return r;
 		n += r;
@@ -696,6 +694,8 @@ static int put_pov(struct call *call, struct artifact_read *rd, int64_t id,
 		.tag = open ? provisional_tag(call)
 			    : settled_tag(call, mark.change),
 	};
+	if (open && mark.time < clock_wall())
+		mark.time = clock_wall();
 	ret->size = (int64_t)b->len;
 	ret->time = served_time(call, mark.time);
 	return buf_error(b);
@@ -777,7 +777,7 @@ static int pov_list(struct call *call, struct artifact_read *rd,
 {
 	CLEANUP(artifact_node_deinit) struct artifact_node pov =
 		ARTIFACT_NODE_NULL;
-	bool known = true;
+	bool known = !rd->unsettled;
 	bool any = false;
 	int r;
 

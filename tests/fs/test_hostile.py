@@ -585,9 +585,7 @@ def test_long_writer_hides_no_commit(mnt, sales):
 def test_rows_appear_and_go_under_a_long_writer(mnt, sales):
     check_sales(mnt, sales)
     db = connect(sales)
-    for sql in ("INSERT INTO fact(location_id, category_id, period, amount)"
-                " VALUES(1, 1, '2026-03', 1.5)",
-                "DELETE FROM fact WHERE period = '2026-01'",
+    for sql in ("DELETE FROM fact WHERE period = '2026-01'",
                 "UPDATE location SET name = 'Rome' WHERE id = 2",
                 "DELETE FROM process_status"):
         db.execute("BEGIN IMMEDIATE")
@@ -596,6 +594,27 @@ def test_rows_appear_and_go_under_a_long_writer(mnt, sales):
         db.execute("BEGIN IMMEDIATE")
         check_sales(mnt, sales)
         db.execute("COMMIT")
+    db.close()
+    check_sales(mnt, sales)
+
+
+def test_new_pov_under_a_long_writer_is_busy_not_absent(mnt, sales):
+    """It has no number yet, and getting one needs the lock."""
+    check_sales(mnt, sales)
+    db = connect(sales)
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("INSERT INTO fact(location_id, category_id, period, amount)"
+               " VALUES(1, 1, '2026-03', 1.5)")
+    db.execute("COMMIT")
+    db.execute("BEGIN IMMEDIATE")
+    for look in (lambda: os.listdir(mnt / "data" / "Paris" / "Actual"),
+                 lambda: os.stat(mnt / "data/Paris/Actual/2026-03")):
+        with pytest.raises(OSError) as e:
+            look()
+        assert e.value.errno == errno.EBUSY
+    assert (mnt / PARIS / "fact.csv").read_bytes() == \
+        expected_sales(sales)[f"{PARIS}/fact.csv"]
+    db.execute("COMMIT")
     db.close()
     check_sales(mnt, sales)
 
@@ -732,9 +751,7 @@ def test_read_only_disk_with_marks_that_nobody_noted(work, disk, mounts):
     path = disk("size=20m")
     db = make_sales(path / "sales.db")
     sqlite(db, "UPDATE fact SET note = 'new' WHERE id < 20",
-           "DELETE FROM fact WHERE location_id = 3",
-           "INSERT INTO fact(location_id, category_id, period, amount)"
-           " VALUES(1, 1, '2026-09', 1.5)")
+           "DELETE FROM fact WHERE location_id = 3")
     expected = expected_sales(db)
     run("mount", "-o", "remount,ro", path)
     mount = mounts(db, work / "mnt")
