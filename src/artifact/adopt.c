@@ -35,17 +35,19 @@ static int open_db(const char *path, bool readonly, struct db **ret,
 	int r;
 
 	if (access(path, F_OK) < 0)
-		return err_set(err, -ENOENT,
-			       "database '%s' does not exist: outboxfs init makes a new one",
-			       path);
+		return err_set(
+			err, -ENOENT,
+			"database '%s' does not exist: outboxfs init makes a new one",
+			path);
 	r = db_open(&config, ret, err);
 	if (r == 0)
 		r = db_int(*ret, "SELECT count(*) FROM sqlite_schema", &dummy,
 			   err);
 	if (r == -EBADMSG)
-		return err_prefix(err, r,
-				  "'%s' is damaged, encrypted, or not an SQLite database",
-				  path);
+		return err_prefix(
+			err, r,
+			"'%s' is damaged, encrypted, or not an SQLite database",
+			path);
 	return r;
 }
 
@@ -60,9 +62,8 @@ static int read_legacy(struct db *db, struct legacy *ret, struct err *err)
 		return r;
 	r = db_int(db, "SELECT change FROM outboxfs_change", &ret->change, err);
 	if (r == 0)
-		r = db_int(db,
-			   "SELECT time FROM outboxfs_change",
-			   &ret->time, err);
+		r = db_int(db, "SELECT time FROM outboxfs_change", &ret->time,
+			   err);
 	if (r == 0)
 		r = db_int(db, "SELECT ifnull(max(id), 0) FROM outboxfs_dir",
 			   &ret->dir_id, err);
@@ -174,8 +175,8 @@ static int install(struct db *db, struct model *m,
 	put_places(&b, old);
 	track_put_registry(&b, m, old->change + 1, now);
 	track_put_triggers(&b, m);
-	buf_puts(&b, "UPDATE outboxfs_model SET triggers = (" META_TRIGGERS
-		     ");\n");
+	buf_puts(&b,
+		 "UPDATE outboxfs_model SET triggers = (" META_TRIGGERS ");\n");
 	return buf_str(&b) ? db_exec(db, buf_str(&b), err) : buf_error(&b);
 }
 
@@ -202,9 +203,10 @@ static int check_json(struct db *db, const char *json, size_t len,
 	if (len > MODEL_BYTES_MAX ||
 	    sqlite3_bind_text(stmt, 1, json, (int)len, SQLITE_STATIC) ||
 	    db_step(stmt) != 1 || !sqlite3_column_int(stmt, 0))
-		return err_set(err, -EINVAL,
-			       "model: not a JSON document (RFC 8259) of at most %zu bytes",
-			       MODEL_BYTES_MAX);
+		return err_set(
+			err, -EINVAL,
+			"model: not a JSON document (RFC 8259) of at most %zu bytes",
+			MODEL_BYTES_MAX);
 	return 0;
 }
 
@@ -289,9 +291,10 @@ int artifact_init(const char *path, struct err *err)
 	int r;
 
 	if (access(path, F_OK) == 0)
-		return err_set(err, -EEXIST,
-			       "'%s' exists already: outboxfs adopt takes an existing database",
-			       path);
+		return err_set(
+			err, -EEXIST,
+			"'%s' exists already: outboxfs adopt takes an existing database",
+			path);
 	{
 		CLEANUP(db_freep) struct db *db = NULL;
 

@@ -50,7 +50,8 @@ static void world_unref(struct artifact_world *w)
 		world_free(w);
 }
 
-/* On a disk that cannot change, and with no log to read, no locks are needed. */
+/* On a disk that cannot change, and with no log to read, no locks are needed.
+ */
 static bool is_immutable(const char *path)
 {
 	char wal[4096];
@@ -121,9 +122,10 @@ static int world_load(struct artifact_world *w, const char *path,
 		r = db_int(db, "PRAGMA schema_version", &w->schema_version,
 			   err);
 	if (r == -EBADMSG)
-		return err_prefix(err, r,
-				  "'%s' is damaged, encrypted, or not an SQLite database",
-				  path);
+		return err_prefix(
+			err, r,
+			"'%s' is damaged, encrypted, or not an SQLite database",
+			path);
 	if (r == 0)
 		r = meta_load(db, &w->model, err);
 	if (r == 0)
@@ -152,9 +154,10 @@ static int world_open(struct artifact *a, struct artifact_world **ret,
 	lock_init(&w->writer_lock, "writer", LOCK_RANK_WRITER);
 	lock_init(&w->timeline_lock, "timeline", LOCK_RANK_TIMELINE);
 	if (stat(a->path, &st) < 0)
-		return err_set(err, -errno,
-			       "database '%s' is gone: put it back, and the mount goes on",
-			       a->path);
+		return err_set(
+			err, -errno,
+			"database '%s' is gone: put it back, and the mount goes on",
+			a->path);
 	w->dev = st.st_dev;
 	w->ino = st.st_ino;
 	r = world_load(w, a->path, &a->options, err);
@@ -189,9 +192,8 @@ int artifact_open(const char *path, const struct artifact_options *options,
 	a->options = *options;
 	a->path = realpath(path, NULL);
 	if (!a->path)
-		return err_set(err, -errno,
-			       "cannot find database '%s': %s", path,
-			       strerrordesc_np(errno));
+		return err_set(err, -errno, "cannot find database '%s': %s",
+			       path, strerrordesc_np(errno));
 	r = world_open(a, &a->world, err);
 	if (r < 0)
 		return r;
@@ -412,7 +414,8 @@ static int begin_on(struct artifact *a, struct artifact_world *w, bool patient,
 	rd->unsettled = false;
 	db_set_deadline(rd->db, patient ? 0 : clock_mono() + IMPATIENT_US);
 
-	/* A writer in a loop can open marks faster than we fold: give up soon. */
+	/* A writer in a loop can open marks faster than we fold: give up soon.
+	 */
 	for (int i = 0; i < 4; i++) {
 		int64_t before = atomic_load(&w->last_change);
 
@@ -518,8 +521,8 @@ int artifact_set_timeline(struct artifact *a, const char *timeline,
 	}
 	if (r == 0)
 		r = db_prepare(w->writer,
-			       "UPDATE outboxfs_model SET timeline = ?1",
-			       &stmt, err);
+			       "UPDATE outboxfs_model SET timeline = ?1", &stmt,
+			       err);
 	if (r == 0) {
 		expect_timeline(w, timeline, false);
 		sqlite3_bind_text(stmt, 1, timeline, -1, SQLITE_STATIC);

@@ -78,8 +78,8 @@ int artifact_changes(struct artifact_read *rd, int64_t after,
 	return r;
 }
 
-int artifact_dirs_at(struct artifact_read *rd, unsigned level,
-		     int64_t *ret_ids, size_t n_max, size_t *ret_n)
+int artifact_dirs_at(struct artifact_read *rd, unsigned level, int64_t *ret_ids,
+		     size_t n_max, size_t *ret_n)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	size_t n = 0;

@@ -60,10 +60,11 @@ static int bind_kind(struct model *m, struct db *db, struct model_table *t,
 	const char *type;
 	int r;
 
-	r = db_prepare(db,
-		       "SELECT name, type, wr, strict FROM pragma_table_list(?1)"
-		       " WHERE schema = 'main'",
-		       &stmt, err);
+	r = db_prepare(
+		db,
+		"SELECT name, type, wr, strict FROM pragma_table_list(?1)"
+		" WHERE schema = 'main'",
+		&stmt, err);
 	if (r < 0)
 		return r;
 	sqlite3_bind_text(stmt, 1, t->name, -1, SQLITE_STATIC);
@@ -71,15 +72,17 @@ static int bind_kind(struct model *m, struct db *db, struct model_table *t,
 	if (r < 0)
 		return err_set(err, r, "cannot read the schema");
 	if (r == 0)
-		return err_set(err, -EINVAL,
-			       "model: the database has no table '%s': correct the name, or take it out of the model",
-			       t->name);
+		return err_set(
+			err, -EINVAL,
+			"model: the database has no table '%s': correct the name, or take it out of the model",
+			t->name);
 	type = (const char *)sqlite3_column_text(stmt, 1);
 	if (strcmp(type, "table") != 0)
-		return err_set(err, -EINVAL,
-			       "model: '%s' is a %s%s, and changes can be tracked in ordinary tables only: name the table that its rows come from",
-			       t->name, type,
-			       strcmp(type, "view") == 0 ? "" : " table");
+		return err_set(
+			err, -EINVAL,
+			"model: '%s' is a %s%s, and changes can be tracked in ordinary tables only: name the table that its rows come from",
+			t->name, type,
+			strcmp(type, "view") == 0 ? "" : " table");
 	if (sqlite3_strnicmp(t->name, "outboxfs_", 9) == 0 ||
 	    sqlite3_strnicmp(t->name, "sqlite_", 7) == 0)
 		return err_set(err, -EINVAL,
@@ -185,9 +188,10 @@ static int bind_key(struct model *m, struct db *db, struct model_table *t,
 	sqlite3_bind_text(stmt, 1, index, -1, SQLITE_STATIC);
 	while ((r = db_step(stmt)) == 1) {
 		if (sqlite3_column_type(stmt, 0) == SQLITE_NULL)
-			return err_set(err, -EINVAL,
-				       "model: table '%s' has a unique index '%s' on an expression, and rows that REPLACE deletes through it cannot be tracked: make it an index on columns",
-				       t->name, index);
+			return err_set(
+				err, -EINVAL,
+				"model: table '%s' has a unique index '%s' on an expression, and rows that REPLACE deletes through it cannot be tracked: make it an index on columns",
+				t->name, index);
 		columns[n] = text(&m->arena, stmt, 0);
 		collations[n] = text(&m->arena, stmt, 1);
 		n++;
@@ -237,8 +241,8 @@ static int bind_keys(struct model *m, struct db *db, struct model_table *t,
 		size_t n = (size_t)sqlite3_column_int(stmt, 1);
 
 		if (!t->keys)
-			t->keys = ARENA_ARRAY(&m->arena, struct model_key,
-					      n + 1);
+			t->keys =
+				ARENA_ARRAY(&m->arena, struct model_key, n + 1);
 		if (!t->keys)
 			return -ENOMEM;
 		r = bind_key(m, db, t,
@@ -260,9 +264,10 @@ static int bind_keys(struct model *m, struct db *db, struct model_table *t,
 static int no_column(const struct model_table *t, const char *name,
 		     const char *what, struct err *err)
 {
-	return err_set(err, -EINVAL,
-		       "model: table '%s' has no column '%s' (named as %s): correct the name, or add the column to the table",
-		       t->name, name, what);
+	return err_set(
+		err, -EINVAL,
+		"model: table '%s' has no column '%s' (named as %s): correct the name, or add the column to the table",
+		t->name, name, what);
 }
 
 static int bind_pov(struct model *m, struct model_table *t, struct err *err)
@@ -290,14 +295,15 @@ static int bind_order(struct model_table *t, struct err *err)
 	for (size_t i = 0; i < t->n_columns; i++)
 		if (t->columns[i].pk)
 			return 0;
-	return err_set(err, -EINVAL,
-		       "model: table '%s' has no primary key, and columns hide its rowid, so its rows have no lasting order: give it a primary key",
-		       t->name);
+	return err_set(
+		err, -EINVAL,
+		"model: table '%s' has no primary key, and columns hide its rowid, so its rows have no lasting order: give it a primary key",
+		t->name);
 }
 
 /* Does an index begin with the POV columns, in the model's order? */
-static int bind_pov_index(struct model *m, struct db *db,
-			  struct model_table *t, struct err *err)
+static int bind_pov_index(struct model *m, struct db *db, struct model_table *t,
+			  struct err *err)
 {
 	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
 	size_t hits = 0;
@@ -378,9 +384,8 @@ static int add_setup(struct model *m, struct db *db, struct err *err)
 			return err_set(err, -EINVAL,
 				       "model: more than %d tables",
 				       MODEL_TABLES_MAX);
-		*t = (struct model_table){.role = MODEL_SETUP,
-					  .slot = -1,
-					  .order = none};
+		*t = (struct model_table){
+			.role = MODEL_SETUP, .slot = -1, .order = none};
 		t->name = arena_strdup(&m->arena, name);
 		if (!t->name)
 			return -ENOMEM;
@@ -445,9 +450,10 @@ static int bind_dim(struct model *m, struct db *db, struct model_dim *dim,
 	if (!model_column(&t, dim->label))
 		return no_column(&t, dim->label, "label", err);
 	if (!is_unique(&t, dim->key))
-		return err_set(err, -EINVAL,
-			       "model: column '%s' of table '%s' is the key of dimension '%s' but nothing makes it unique: add a primary key or a unique index",
-			       dim->key, t.name, dim->name);
+		return err_set(
+			err, -EINVAL,
+			"model: column '%s' of table '%s' is the key of dimension '%s' but nothing makes it unique: add a primary key or a unique index",
+			dim->key, t.name, dim->name);
 	bound = ARENA_ARRAY(&m->arena, struct model_table, 1);
 	if (!bound)
 		return -ENOMEM;
@@ -502,9 +508,10 @@ static int bind_record(struct model *m, struct db *db,
 		return r;
 	record->table = t.name;
 	if (!model_find(m, t.name))
-		return err_set(err, -EINVAL,
-			       "model: table '%s' holds records and is not tracked: list it in 'setup' or 'data'",
-			       t.name);
+		return err_set(
+			err, -EINVAL,
+			"model: table '%s' holds records and is not tracked: list it in 'setup' or 'data'",
+			t.name);
 	for (const char *const *k = record->key; *k; k++)
 		if (!model_column(&t, *k))
 			return no_column(&t, *k, "key of records", err);

@@ -24,9 +24,10 @@ int meta_load_json(struct db *db, struct buf *ret, struct err *err)
 	if (r < 0)
 		return r;
 	if (!adopted)
-		return err_set(err, -ENODATA,
-			       "database '%s' is not adopted: outboxfs adopt --suggest prints a model to start from, outboxfs adopt --model installs it",
-			       sqlite3_db_filename(db_handle(db), "main"));
+		return err_set(
+			err, -ENODATA,
+			"database '%s' is not adopted: outboxfs adopt --suggest prints a model to start from, outboxfs adopt --model installs it",
+			sqlite3_db_filename(db_handle(db), "main"));
 	r = db_prepare(db, "SELECT format, json FROM outboxfs_model", &stmt,
 		       err);
 	if (r < 0)
@@ -35,12 +36,14 @@ int meta_load_json(struct db *db, struct buf *ret, struct err *err)
 	if (r < 0)
 		return err_set(err, r, "cannot read the model");
 	if (r == 0)
-		return err_set(err, -ENODATA,
-			       "the model is missing from the database: outboxfs adopt again");
+		return err_set(
+			err, -ENODATA,
+			"the model is missing from the database: outboxfs adopt again");
 	if (sqlite3_column_int(stmt, 0) > META_FORMAT)
-		return err_set(err, -ENOTSUP,
-			       "the database was adopted by a newer outboxfs (format %d, this one knows up to %d)",
-			       sqlite3_column_int(stmt, 0), META_FORMAT);
+		return err_set(
+			err, -ENOTSUP,
+			"the database was adopted by a newer outboxfs (format %d, this one knows up to %d)",
+			sqlite3_column_int(stmt, 0), META_FORMAT);
 	buf_add(ret, sqlite3_column_text(stmt, 1),
 		(size_t)sqlite3_column_bytes(stmt, 1));
 	return buf_error(ret);
@@ -62,8 +65,8 @@ static bool is_key_line(const char *line)
 	return strncmp(line, "unique(", 7) == 0;
 }
 
-static int changed(const struct model_table *t, const char *was,
-		   const char *is, struct err *err)
+static int changed(const struct model_table *t, const char *was, const char *is,
+		   struct err *err)
 {
 	const char *verb = "has changed";
 	const char *line;
@@ -74,18 +77,20 @@ static int changed(const struct model_table *t, const char *was,
 	/* Columns come before keys in a fingerprint. */
 	if (!was[at] || (is_key_line(was + at) && !is_key_line(is + at))) {
 		verb = "was added";
-	} else if (!is[at] || (is_key_line(is + at) && !is_key_line(was + at))) {
+	} else if (!is[at] ||
+		   (is_key_line(is + at) && !is_key_line(was + at))) {
 		verb = "is gone";
 		line = was + at;
 	}
 	if (is_key_line(line))
-		return err_set(err, -ESTALE,
-			       "table '%s': a unique index on%.*s %s since the database was adopted: run outboxfs adopt again",
-			       t->name, (int)strcspn(line + 7, ")\n"), line + 7,
-			       verb);
-	return err_set(err, -ESTALE,
-		       "table '%s': column %.*s %s since the database was adopted: run outboxfs adopt again",
-		       t->name, (int)strcspn(line, " \n"), line, verb);
+		return err_set(
+			err, -ESTALE,
+			"table '%s': a unique index on%.*s %s since the database was adopted: run outboxfs adopt again",
+			t->name, (int)strcspn(line + 7, ")\n"), line + 7, verb);
+	return err_set(
+		err, -ESTALE,
+		"table '%s': column %.*s %s since the database was adopted: run outboxfs adopt again",
+		t->name, (int)strcspn(line, " \n"), line, verb);
 }
 
 /* Ids and columns as of the adoption, for every table of the model. */
@@ -105,9 +110,10 @@ static int match_tables(struct db *db, struct model *m, struct err *err)
 		const char *was;
 
 		if (!t)
-			return err_set(err, -ESTALE,
-				       "table '%s' was dropped or renamed since the database was adopted: run outboxfs adopt again",
-				       name);
+			return err_set(
+				err, -ESTALE,
+				"table '%s' was dropped or renamed since the database was adopted: run outboxfs adopt again",
+				name);
 		t->id = sqlite3_column_int64(stmt, 0);
 		t->slot = sqlite3_column_int(stmt, 2);
 		was = (const char *)sqlite3_column_text(stmt, 3);
@@ -129,8 +135,9 @@ static int check_triggers(struct db *db, struct err *err)
 	size_t at;
 	int r;
 
-	r = db_prepare(db, "SELECT triggers, (" META_TRIGGERS ")"
-			   " FROM outboxfs_model",
+	r = db_prepare(db,
+		       "SELECT triggers, (" META_TRIGGERS ")"
+		       " FROM outboxfs_model",
 		       &stmt, err);
 	if (r < 0)
 		return r;
@@ -145,10 +152,10 @@ static int check_triggers(struct db *db, struct err *err)
 	first_difference(was, is, &at);
 	was += at;
 	was += strcspn(was, " \n");
-	return err_set(err, -ESTALE,
-		       "changes of table '%.*s' are no longer tracked (its triggers are gone): run outboxfs adopt again",
-		       (int)strcspn(*was ? was + 1 : was, "\n"),
-		       *was ? was + 1 : was);
+	return err_set(
+		err, -ESTALE,
+		"changes of table '%.*s' are no longer tracked (its triggers are gone): run outboxfs adopt again",
+		(int)strcspn(*was ? was + 1 : was, "\n"), *was ? was + 1 : was);
 }
 
 /*
@@ -179,8 +186,9 @@ int meta_load(struct db *db, struct model **ret, struct err *err)
 		return r;
 	r = model_bind(model, db, err);
 	if (r == -EINVAL)
-		return err_prefix(err, -ESTALE,
-				  "the schema has changed since the database was adopted (run outboxfs adopt again)");
+		return err_prefix(
+			err, -ESTALE,
+			"the schema has changed since the database was adopted (run outboxfs adopt again)");
 	if (r == 0)
 		r = match_tables(db, model, err);
 	if (r == 0)

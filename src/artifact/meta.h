@@ -6,25 +6,25 @@
 #include "outboxfs/db/db.h"
 
 /* The tables that say what the database is to us; see track.c for the rest. */
-#define META_TABLES                                                           \
-	"CREATE TABLE outboxfs_model(id INTEGER PRIMARY KEY CHECK (id = 1),"   \
-	" format INTEGER NOT NULL, json TEXT NOT NULL, hash TEXT NOT NULL,"    \
-	" adopted INTEGER NOT NULL, timeline TEXT NOT NULL,"                   \
-	" triggers TEXT NOT NULL);\n"                                          \
-	"CREATE TABLE outboxfs_change(change INTEGER NOT NULL,"                \
-	" time INTEGER NOT NULL);\n"                                           \
-	"CREATE TABLE outboxfs_table(id INTEGER PRIMARY KEY,"                  \
-	" name TEXT NOT NULL, slot INTEGER NOT NULL,"                          \
-	" change INTEGER NOT NULL, time INTEGER NOT NULL,"                     \
+#define META_TABLES                                                          \
+	"CREATE TABLE outboxfs_model(id INTEGER PRIMARY KEY CHECK (id = 1)," \
+	" format INTEGER NOT NULL, json TEXT NOT NULL, hash TEXT NOT NULL,"  \
+	" adopted INTEGER NOT NULL, timeline TEXT NOT NULL,"                 \
+	" triggers TEXT NOT NULL);\n"                                        \
+	"CREATE TABLE outboxfs_change(change INTEGER NOT NULL,"              \
+	" time INTEGER NOT NULL);\n"                                         \
+	"CREATE TABLE outboxfs_table(id INTEGER PRIMARY KEY,"                \
+	" name TEXT NOT NULL, slot INTEGER NOT NULL,"                        \
+	" change INTEGER NOT NULL, time INTEGER NOT NULL,"                   \
 	" columns TEXT NOT NULL);\n"
 
 #define META_FORMAT 1
 
 /* Our triggers, a line each: name, then the table. */
-#define META_TRIGGERS                                                         \
-	"SELECT ifnull(group_concat(line, char(10)), '') FROM"                 \
-	" (SELECT name || ' ' || tbl_name AS line FROM sqlite_schema"          \
-	" WHERE type = 'trigger' AND name LIKE 'outboxfs\\_%' ESCAPE '\\'"     \
+#define META_TRIGGERS                                                      \
+	"SELECT ifnull(group_concat(line, char(10)), '') FROM"             \
+	" (SELECT name || ' ' || tbl_name AS line FROM sqlite_schema"      \
+	" WHERE type = 'trigger' AND name LIKE 'outboxfs\\_%' ESCAPE '\\'" \
 	" ORDER BY name)"
 
 NODISCARD int meta_is_adopted(struct db *db, int64_t *ret, struct err *err);

@@ -79,9 +79,10 @@ static int get_text(struct parse *p, struct json_object *o, const char *key,
 	}
 	*ret = take_text(p, val);
 	if (!*ret)
-		return err_set(p->err, -EINVAL,
-			       "model: %s: '%s' must be a text that is not empty",
-			       p->path, key);
+		return err_set(
+			p->err, -EINVAL,
+			"model: %s: '%s' must be a text that is not empty",
+			p->path, key);
 	return 0;
 }
 
@@ -101,9 +102,10 @@ static int get_array(struct parse *p, struct json_object *o, const char *key,
 	*ret = val;
 	*ret_n = json_object_array_length(val);
 	if (*ret_n > max)
-		return err_set(p->err, -EINVAL,
-			       "model: %s: '%s' has %zu entries, at most %zu are allowed",
-			       p->path, key, *ret_n, max);
+		return err_set(
+			p->err, -EINVAL,
+			"model: %s: '%s' has %zu entries, at most %zu are allowed",
+			p->path, key, *ret_n, max);
 	return 0;
 }
 
@@ -201,7 +203,9 @@ static int parse_pov(struct parse *p, struct json_object *o,
 
 	if (!json_object_object_get_ex(o, "pov", &pov) ||
 	    !json_object_is_type(pov, json_type_object))
-		return bad(p, "'pov' must be an object that names a column for each dimension");
+		return bad(
+			p,
+			"'pov' must be an object that names a column for each dimension");
 	json_object_object_foreach(pov, key, val)
 	{
 		int dim = find_dim(m, key);
@@ -216,9 +220,10 @@ static int parse_pov(struct parse *p, struct json_object *o,
 	}
 	for (size_t i = 0; i < m->n_dims; i++)
 		if (!t->pov[i])
-			return err_set(p->err, -EINVAL,
-				       "model: %s: table '%s' needs a column for dimension '%s' in its 'pov'",
-				       p->path, t->name, m->dims[i].name);
+			return err_set(
+				p->err, -EINVAL,
+				"model: %s: table '%s' needs a column for dimension '%s' in its 'pov'",
+				p->path, t->name, m->dims[i].name);
 	return 0;
 }
 
@@ -237,8 +242,8 @@ static int parse_table(struct parse *p, struct json_object *o,
 		       enum model_role role)
 {
 	static const char *const setup_keys[] = {"table", "order", NULL};
-	static const char *const data_keys[] = {"table", "order", "pov",
-						"rule", NULL};
+	static const char *const data_keys[] = {"table", "order", "pov", "rule",
+						NULL};
 	struct model *m = p->model;
 	struct model_table *t = &m->tables[m->n_tables];
 	static const char *const none[] = {NULL};
@@ -249,8 +254,7 @@ static int parse_table(struct parse *p, struct json_object *o,
 	t->order = none;
 	if (role == MODEL_SETUP && json_object_is_type(o, json_type_string)) {
 		t->name = take_text(p, o);
-		return t->name ? add_table(p, t)
-			       : bad(p, "must name a table");
+		return t->name ? add_table(p, t) : bad(p, "must name a table");
 	}
 	r = check_keys(p, o, role == MODEL_SETUP ? setup_keys : data_keys);
 	if (r == 0)
@@ -288,14 +292,15 @@ static int parse_tables(struct parse *p, struct json_object *root)
 	struct json_object *o;
 	int r = 0;
 
-	m->tables = ARENA_ARRAY(&m->arena, struct model_table,
-				MODEL_TABLES_MAX);
+	m->tables =
+		ARENA_ARRAY(&m->arena, struct model_table, MODEL_TABLES_MAX);
 	if (!m->tables)
 		return -ENOMEM;
 
 	AT(p, "setup");
 	if (!json_object_object_get_ex(root, "setup", &o))
-		return bad(p, "is missing: list the setup tables, or write \"*\"");
+		return bad(p,
+			   "is missing: list the setup tables, or write \"*\"");
 	if (json_object_is_type(o, json_type_string)) {
 		if (strcmp(json_object_get_string(o), "*") != 0)
 			return bad(p, "must be a list of tables, or \"*\"");
@@ -355,7 +360,9 @@ static int parse_orphan(struct parse *p, struct json_object *o,
 	    !json_object_is_type(rule, json_type_boolean))
 		return bad(p, "'rule' must be true");
 	if (!dim == !rule)
-		return bad(p, "must have either 'pov' (a dimension) or 'rule': true");
+		return bad(
+			p,
+			"must have either 'pov' (a dimension) or 'rule': true");
 	ret->dim = dim ? find_dim(p->model, dim) : -1;
 	if (dim && ret->dim < 0)
 		return err_set(p->err, -EINVAL,
@@ -374,8 +381,8 @@ static int parse_orphans(struct parse *p, struct json_object *root)
 	r = get_array(p, root, "orphans", 64, &array, &m->n_orphans);
 	if (r < 0)
 		return r;
-	m->orphans = ARENA_ARRAY(&m->arena, struct model_orphan,
-				 m->n_orphans + 1);
+	m->orphans =
+		ARENA_ARRAY(&m->arena, struct model_orphan, m->n_orphans + 1);
 	if (!m->orphans)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < m->n_orphans; i++) {
@@ -417,7 +424,7 @@ static int parse_components(struct parse *p, struct json_object *o,
 static int parse_record(struct parse *p, struct json_object *o,
 			struct model_record *record)
 {
-	static const char *const keys[] = {"table",   "key",	"modified",
+	static const char *const keys[] = {"table",   "key",    "modified",
 					   "deleted", "copies", "components",
 					   NULL};
 	int r;
@@ -438,7 +445,9 @@ static int parse_record(struct parse *p, struct json_object *o,
 	if (r < 0)
 		return r;
 	if (!record->key[0])
-		return bad(p, "'key' is missing: list the columns that identify a record");
+		return bad(
+			p,
+			"'key' is missing: list the columns that identify a record");
 	return 0;
 }
 
@@ -453,8 +462,8 @@ static int parse_records(struct parse *p, struct json_object *root)
 		      &m->n_records);
 	if (r < 0)
 		return r;
-	m->records = ARENA_ARRAY(&m->arena, struct model_record,
-				 m->n_records + 1);
+	m->records =
+		ARENA_ARRAY(&m->arena, struct model_record, m->n_records + 1);
 	if (!m->records)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < m->n_records; i++) {
@@ -467,8 +476,8 @@ static int parse_records(struct parse *p, struct json_object *root)
 
 static int parse_root(struct parse *p, struct json_object *root)
 {
-	static const char *const keys[] = {"name",    "pov",	 "setup",
-					   "data",    "status",	 "process",
+	static const char *const keys[] = {"name",    "pov",     "setup",
+					   "data",    "status",  "process",
 					   "orphans", "records", NULL};
 	int r;
 
@@ -542,9 +551,10 @@ int model_parse(const char *json, size_t len, struct model **ret,
 	if (!model)
 		return -ENOMEM;
 	if (len > MODEL_BYTES_MAX)
-		return err_set(err, -EINVAL,
-			       "model: %zu bytes are too many, at most %zu are allowed",
-			       len, MODEL_BYTES_MAX);
+		return err_set(
+			err, -EINVAL,
+			"model: %zu bytes are too many, at most %zu are allowed",
+			len, MODEL_BYTES_MAX);
 	r = parse_json(json, len, &root, err);
 	if (r == 0)
 		r = keep_text(model, json, len);

@@ -15,9 +15,9 @@
 #define DIMS_WANTED 3
 
 struct guess_dim {
-	char *name;   /* owned, as all of these */
+	char *name; /* owned, as all of these */
 	char *column;
-	char *table;  /* NULL: values are names */
+	char *table; /* NULL: values are names */
 	char *key;
 	char *label;
 };
@@ -120,30 +120,29 @@ static int add_reference(struct db *db, struct guess_model *g,
 	return r;
 }
 
-static int add_references(struct db *db, struct guess_model *g,
-			  struct err *err)
+static int add_references(struct db *db, struct guess_model *g, struct err *err)
 {
 	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_prepare(db,
-		       "SELECT k.\"from\", k.\"table\", k.\"to\""
-		       " FROM pragma_foreign_key_list(?1) AS k"
-		       " JOIN pragma_table_xinfo(?1) AS c ON c.name = k.\"from\""
-		       " WHERE k.\"table\" <> ?1 COLLATE NOCASE AND k.id NOT IN"
-		       "  (SELECT id FROM pragma_foreign_key_list(?1) WHERE seq > 0)"
-		       " GROUP BY k.\"table\""
-		       " ORDER BY lower(k.\"table\") GLOB '*loc*' DESC, c.cid",
-		       &stmt, err);
+	r = db_prepare(
+		db,
+		"SELECT k.\"from\", k.\"table\", k.\"to\""
+		" FROM pragma_foreign_key_list(?1) AS k"
+		" JOIN pragma_table_xinfo(?1) AS c ON c.name = k.\"from\""
+		" WHERE k.\"table\" <> ?1 COLLATE NOCASE AND k.id NOT IN"
+		"  (SELECT id FROM pragma_foreign_key_list(?1) WHERE seq > 0)"
+		" GROUP BY k.\"table\""
+		" ORDER BY lower(k.\"table\") GLOB '*loc*' DESC, c.cid",
+		&stmt, err);
 	if (r < 0)
 		return r;
 	sqlite3_bind_text(stmt, 1, g->table, -1, SQLITE_STATIC);
 	while ((r = db_step(stmt)) == 1 && g->n_dims < DIMS_WANTED - 1) {
-		r = add_reference(db, g,
-				  (const char *)sqlite3_column_text(stmt, 0),
-				  (const char *)sqlite3_column_text(stmt, 1),
-				  (const char *)sqlite3_column_text(stmt, 2),
-				  err);
+		r = add_reference(
+			db, g, (const char *)sqlite3_column_text(stmt, 0),
+			(const char *)sqlite3_column_text(stmt, 1),
+			(const char *)sqlite3_column_text(stmt, 2), err);
 		if (r < 0)
 			return r;
 	}
@@ -156,13 +155,14 @@ static int add_period(struct db *db, struct guess_model *g, struct err *err)
 	char *column = NULL;
 	int r;
 
-	r = get_text(db,
-		     "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden <> 1"
-		     " AND (lower(name) GLOB '*period*' OR lower(name) GLOB '*month*'"
-		     "  OR lower(name) GLOB '*year*' OR lower(name) GLOB '*date*')"
-		     " ORDER BY lower(name) GLOB '*period*' DESC,"
-		     "  lower(name) GLOB '*month*' DESC, cid LIMIT 1",
-		     g->table, NULL, &column, err);
+	r = get_text(
+		db,
+		"SELECT name FROM pragma_table_xinfo(?1) WHERE hidden <> 1"
+		" AND (lower(name) GLOB '*period*' OR lower(name) GLOB '*month*'"
+		"  OR lower(name) GLOB '*year*' OR lower(name) GLOB '*date*')"
+		" ORDER BY lower(name) GLOB '*period*' DESC,"
+		"  lower(name) GLOB '*month*' DESC, cid LIMIT 1",
+		g->table, NULL, &column, err);
 	if (r < 0 || !column)
 		return r;
 	*dim = (struct guess_dim){.name = strdup("period"), .column = column};
@@ -223,9 +223,10 @@ int artifact_suggest(const char *path, struct buf *ret, struct err *err)
 	if (r == 0)
 		r = get_text(db, find_table, NULL, NULL, &g.table, err);
 	if (r == 0 && !g.table)
-		return err_set(err, -ENODATA,
-			       "no table of '%s' looks like data by points of view (foreign keys, or columns named period, month, year or date): write a model by hand, see outboxfs-model(5)",
-			       path);
+		return err_set(
+			err, -ENODATA,
+			"no table of '%s' looks like data by points of view (foreign keys, or columns named period, month, year or date): write a model by hand, see outboxfs-model(5)",
+			path);
 	if (r == 0)
 		r = add_references(db, &g, err);
 	if (r == 0)

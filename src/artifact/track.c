@@ -257,11 +257,12 @@ static void put_setup_triggers(struct buf *b, const struct model_table *t)
 
 	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
 		put_trigger(b, t, events[i][0], events[i][1]);
-		buf_printf(b,
-			   " WHEN NOT EXISTS (SELECT 1 FROM outboxfs_open_table"
-			   " WHERE id = %lld) BEGIN INSERT INTO outboxfs_open_table"
-			   " SELECT %lld, ",
-			   (long long)t->id, (long long)t->id);
+		buf_printf(
+			b,
+			" WHEN NOT EXISTS (SELECT 1 FROM outboxfs_open_table"
+			" WHERE id = %lld) BEGIN INSERT INTO outboxfs_open_table"
+			" SELECT %lld, ",
+			(long long)t->id, (long long)t->id);
 		buf_puts(b, NOW "; END;\n");
 	}
 }
@@ -312,7 +313,8 @@ static void put_label_update(struct buf *b, const struct model *m, size_t dim)
 {
 	const struct model_dim *d = &m->dims[dim];
 
-	buf_printf(b, "CREATE TRIGGER outboxfs_label_%zu_update AFTER UPDATE ON ",
+	buf_printf(b,
+		   "CREATE TRIGGER outboxfs_label_%zu_update AFTER UPDATE ON ",
 		   dim);
 	db_quote_name(b, d->table);
 	buf_puts(b, " WHEN ");
@@ -340,9 +342,10 @@ static void put_label_replace(struct buf *b, const struct model *m, size_t dim)
 	const struct model_table *t = m->dims[dim].bound;
 
 	for (size_t i = 0; i < t->n_keys; i++) {
-		buf_printf(b,
-			   "CREATE TRIGGER outboxfs_label_%zu_replace_%zu BEFORE INSERT ON ",
-			   dim, i);
+		buf_printf(
+			b,
+			"CREATE TRIGGER outboxfs_label_%zu_replace_%zu BEFORE INSERT ON ",
+			dim, i);
 		db_quote_name(b, t->name);
 		buf_puts(b, " BEGIN ");
 		put_label_mark(b, m, dim, "r", true);
@@ -351,9 +354,10 @@ static void put_label_replace(struct buf *b, const struct model *m, size_t dim)
 		put_label_where(b, m, dim, "r");
 		buf_puts(b, "; END;\n");
 
-		buf_printf(b,
-			   "CREATE TRIGGER outboxfs_label_%zu_rekey_%zu BEFORE UPDATE ON ",
-			   dim, i);
+		buf_printf(
+			b,
+			"CREATE TRIGGER outboxfs_label_%zu_rekey_%zu BEFORE UPDATE ON ",
+			dim, i);
 		db_quote_name(b, t->name);
 		buf_puts(b, " WHEN ");
 		put_key_changed(b, &t->keys[i]);
@@ -384,9 +388,10 @@ static void put_label_triggers(struct buf *b, const struct model *m)
 static void put_tombstone(struct buf *b, const struct model_table *t,
 			  const struct model_record *record, const char *row)
 {
-	buf_printf(b,
-		   "INSERT INTO outboxfs_tombstone(tbl, key, time) SELECT %lld, ",
-		   (long long)t->id);
+	buf_printf(
+		b,
+		"INSERT INTO outboxfs_tombstone(tbl, key, time) SELECT %lld, ",
+		(long long)t->id);
 	for (size_t i = 0; record->key[i]; i++) {
 		buf_puts(b, i ? " || ',' || quote(" : "quote(");
 		put_column(b, row, record->key[i]);
@@ -467,33 +472,37 @@ static void put_pov_table(struct buf *b, const struct model *m)
 		    ", live INTEGER NOT NULL DEFAULT 0"
 		    ");\nCREATE INDEX outboxfs_pov_value ON outboxfs_pov(");
 	track_put_dims(b, m, "");
-	buf_puts(b, ");\nCREATE INDEX outboxfs_pov_parent ON outboxfs_pov(parent);\n");
+	buf_puts(
+		b,
+		");\nCREATE INDEX outboxfs_pov_parent ON outboxfs_pov(parent);\n");
 	for (int i = 0; i < m->n_slots; i++)
-		buf_printf(b,
-			   "CREATE INDEX outboxfs_pov_c%d ON outboxfs_pov(c%d);\n",
-			   i, i);
+		buf_printf(
+			b,
+			"CREATE INDEX outboxfs_pov_c%d ON outboxfs_pov(c%d);\n",
+			i, i);
 }
 
 void track_put_tables(struct buf *b, const struct model *m)
 {
-	buf_puts(b,
-		 "CREATE TABLE outboxfs_dir("
-		 "id INTEGER PRIMARY KEY,"
-		 " parent INTEGER NOT NULL, value, time INTEGER NOT NULL);\n"
-		 "CREATE INDEX outboxfs_dir_value ON outboxfs_dir(parent, value);\n"
-		 "CREATE INDEX outboxfs_dir_parent ON outboxfs_dir(parent);\n"
-		 "CREATE TABLE outboxfs_open_table(id INTEGER PRIMARY KEY,"
-		 " time INTEGER NOT NULL);\n"
-		 "CREATE TABLE outboxfs_open_label(dim INTEGER, key,"
-		 " had INTEGER, label, time INTEGER, PRIMARY KEY(dim, key))"
-		 " WITHOUT ROWID;\n"
-		 "CREATE TABLE outboxfs_label(dim INTEGER, key, had INTEGER,"
-		 " label, change INTEGER, time INTEGER, PRIMARY KEY(dim, key))"
-		 " WITHOUT ROWID;\n"
-		 "CREATE INDEX outboxfs_label_change ON outboxfs_label(change);\n"
-		 "CREATE TABLE IF NOT EXISTS outboxfs_tombstone("
-		 "id INTEGER PRIMARY KEY, tbl INTEGER NOT NULL,"
-		 " key TEXT NOT NULL, change INTEGER, time INTEGER NOT NULL);\n");
+	buf_puts(
+		b,
+		"CREATE TABLE outboxfs_dir("
+		"id INTEGER PRIMARY KEY,"
+		" parent INTEGER NOT NULL, value, time INTEGER NOT NULL);\n"
+		"CREATE INDEX outboxfs_dir_value ON outboxfs_dir(parent, value);\n"
+		"CREATE INDEX outboxfs_dir_parent ON outboxfs_dir(parent);\n"
+		"CREATE TABLE outboxfs_open_table(id INTEGER PRIMARY KEY,"
+		" time INTEGER NOT NULL);\n"
+		"CREATE TABLE outboxfs_open_label(dim INTEGER, key,"
+		" had INTEGER, label, time INTEGER, PRIMARY KEY(dim, key))"
+		" WITHOUT ROWID;\n"
+		"CREATE TABLE outboxfs_label(dim INTEGER, key, had INTEGER,"
+		" label, change INTEGER, time INTEGER, PRIMARY KEY(dim, key))"
+		" WITHOUT ROWID;\n"
+		"CREATE INDEX outboxfs_label_change ON outboxfs_label(change);\n"
+		"CREATE TABLE IF NOT EXISTS outboxfs_tombstone("
+		"id INTEGER PRIMARY KEY, tbl INTEGER NOT NULL,"
+		" key TEXT NOT NULL, change INTEGER, time INTEGER NOT NULL);\n");
 	for (int i = 0; i < m->n_slots; i++) {
 		buf_printf(b, "CREATE TABLE outboxfs_open_%d(", i);
 		track_put_dims(b, m, "");
@@ -583,15 +592,18 @@ static void put_chain(struct buf *b, size_t depth)
 void track_put_registry(struct buf *b, const struct model *m, int64_t change,
 			int64_t time)
 {
-	buf_printf(b, "INSERT INTO outboxfs_dir(id, parent, value, time)"
-		      " VALUES(1, 0, NULL, %lld);\n",
+	buf_printf(b,
+		   "INSERT INTO outboxfs_dir(id, parent, value, time)"
+		   " VALUES(1, 0, NULL, %lld);\n",
 		   (long long)time);
 	for (size_t i = 0; i < m->n_tables; i++)
 		if (m->tables[i].slot >= 0)
 			put_known_povs(b, m, &m->tables[i], change, time);
 
 	for (size_t level = 1; level < m->n_dims; level++) {
-		buf_puts(b, "INSERT INTO outboxfs_dir(parent, value, time) SELECT ");
+		buf_puts(
+			b,
+			"INSERT INTO outboxfs_dir(parent, value, time) SELECT ");
 		if (level == 1)
 			buf_puts(b, "1");
 		else
@@ -605,7 +617,9 @@ void track_put_registry(struct buf *b, const struct model *m, int64_t change,
 		buf_puts(b, ";\n");
 	}
 	if (m->n_dims == 1) {
-		buf_puts(b, "UPDATE outboxfs_pov SET parent = 1 WHERE parent = 0;\n");
+		buf_puts(
+			b,
+			"UPDATE outboxfs_pov SET parent = 1 WHERE parent = 0;\n");
 		return;
 	}
 	buf_printf(b,

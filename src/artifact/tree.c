@@ -48,8 +48,8 @@ static int read_dir(struct db *db, int64_t id, struct arena *arena,
 int artifact_dir(struct artifact_read *rd, int64_t id,
 		 struct artifact_node *ret)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node node =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node node = ARTIFACT_NODE_NULL;
 	struct value chain[MODEL_DIMS_MAX + 1];
 	wall_s_t time;
 	int64_t at = id;
@@ -83,8 +83,8 @@ int artifact_dir(struct artifact_read *rd, int64_t id,
 int artifact_pov(struct artifact_read *rd, int64_t id,
 		 struct artifact_node *ret)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node node =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node node = ARTIFACT_NODE_NULL;
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	const struct model *m = rd->model;
 	int r;
@@ -113,8 +113,8 @@ int artifact_pov(struct artifact_read *rd, int64_t id,
 		mark->change = sqlite3_column_int64(stmt, column);
 		mark->time = sqlite3_column_int64(stmt, column + 1);
 	}
-	node.time = sqlite3_column_int64(stmt, 1 + (int)m->n_dims +
-						       2 * m->n_slots);
+	node.time =
+		sqlite3_column_int64(stmt, 1 + (int)m->n_dims + 2 * m->n_slots);
 	*ret = node;
 	node.arena = (struct arena)ARENA_NULL;
 	return 0;
@@ -168,9 +168,9 @@ static void guess_blob(struct guesses *g, const char *s, size_t n)
 			return;
 		g->blob[i / 2 - 1] = (char)(high * 16 + low);
 	}
-	g->values[g->n++] = (struct value){
-		.type = VALUE_BLOB,
-		.bytes = {.data = g->blob, .len = n / 2 - 1}};
+	g->values[g->n++] =
+		(struct value){.type = VALUE_BLOB,
+			       .bytes = {.data = g->blob, .len = n / 2 - 1}};
 }
 
 static void guess(struct guesses *g, const char *s, size_t n, bool null)
@@ -323,8 +323,8 @@ static int is_shadowed(struct artifact_read *rd,
 	for (size_t i = 0; i < g.n; i++) {
 		if (!same_value(&g.values[i], &c->value)) {
 			r = find_child(rd, dir, &g.values[i], &id);
-			if (r == 1 && (r = has_row(rd, dir->level,
-						   &g.values[i])) == 0)
+			if (r == 1 &&
+			    (r = has_row(rd, dir->level, &g.values[i])) == 0)
 				return 1;
 			if (r < 0)
 				return r;
@@ -405,8 +405,8 @@ static int get_entry(struct artifact_read *rd, const struct artifact_node *dir,
 int artifact_name(struct artifact_read *rd, const struct artifact_node *node,
 		  struct name *ret)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node dir =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node dir = ARTIFACT_NODE_NULL;
 	struct artifact_entry entry;
 	int r;
 
@@ -421,8 +421,8 @@ int artifact_name(struct artifact_read *rd, const struct artifact_node *node,
 int artifact_is_alive(struct artifact_read *rd,
 		      const struct artifact_node *node)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node dir =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node dir = ARTIFACT_NODE_NULL;
 	struct artifact_entry entry;
 	int r;
 
@@ -510,8 +510,7 @@ static int try_range(struct search *s, size_t query, enum value_type type,
 {
 	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
 	char end[1024];
-	struct value from = {.type = type,
-			     .bytes = {.data = prefix, .len = n}};
+	struct value from = {.type = type, .bytes = {.data = prefix, .len = n}};
 	struct value to = {.type = VALUE_BLOB, .bytes = {.data = "", .len = 0}};
 	size_t last = n;
 	int r;

@@ -67,7 +67,7 @@ int value_copy(struct arena *arena, const struct value *v, struct value *ret)
 	*ret = *v;
 	if (v->type != VALUE_TEXT && v->type != VALUE_BLOB)
 		return 0;
-	ret->bytes.data = arena_strndup(arena, v->bytes.len ? v->bytes.data : "",
-					v->bytes.len);
+	ret->bytes.data = arena_strndup(
+		arena, v->bytes.len ? v->bytes.data : "", v->bytes.len);
 	return ret->bytes.data ? 0 : -ENOMEM;
 }

@@ -14,14 +14,14 @@ enum query {
 	Q_DATA_VERSION,
 	Q_TIMELINE,
 	Q_CHANGE,
-	Q_OPEN,       /* is there any open mark? */
+	Q_OPEN, /* is there any open mark? */
 	Q_OPEN_TABLE,
 	Q_DIR,
-	Q_DIR_FIND,   /* by parent and value */
+	Q_DIR_FIND, /* by parent and value */
 	Q_DIR_ADD,
 	Q_DIR_TOUCH,
 	Q_POV,
-	Q_POV_FIND,   /* by values */
+	Q_POV_FIND, /* by values */
 	Q_POV_ADD,
 	Q_POV_COUNT,
 	Q_TABLE,
@@ -37,22 +37,22 @@ enum query {
 	Q_FOLD_TOMBSTONES,
 	Q_CHANGED_TABLES,
 	Q_CHANGED_LABELS,
-	Q_LIST,                            /* + level */
-	Q_GET = Q_LIST + MODEL_DIMS_MAX,   /* + level */
-	Q_LABEL = Q_GET + MODEL_DIMS_MAX,  /* + dim: label of a key */
-	Q_KEYS = Q_LABEL + MODEL_DIMS_MAX, /* + dim: keys of a label */
-	Q_NEAR = Q_KEYS + MODEL_DIMS_MAX,  /* + dim: children by prefix */
+	Q_LIST,                                 /* + level */
+	Q_GET = Q_LIST + MODEL_DIMS_MAX,        /* + level */
+	Q_LABEL = Q_GET + MODEL_DIMS_MAX,       /* + dim: label of a key */
+	Q_KEYS = Q_LABEL + MODEL_DIMS_MAX,      /* + dim: keys of a label */
+	Q_NEAR = Q_KEYS + MODEL_DIMS_MAX,       /* + dim: children by prefix */
 	Q_NEAR_LABEL = Q_NEAR + MODEL_DIMS_MAX, /* + dim: keys by prefix */
-	Q_DIRS_AT = Q_NEAR_LABEL + MODEL_DIMS_MAX,     /* + level */
-	Q_TOUCH_LEVEL = Q_DIRS_AT + MODEL_DIMS_MAX,    /* + level */
-	Q_OPEN_MARK = Q_TOUCH_LEVEL + MODEL_DIMS_MAX,  /* + slot */
+	Q_DIRS_AT = Q_NEAR_LABEL + MODEL_DIMS_MAX,      /* + level */
+	Q_TOUCH_LEVEL = Q_DIRS_AT + MODEL_DIMS_MAX,     /* + level */
+	Q_OPEN_MARK = Q_TOUCH_LEVEL + MODEL_DIMS_MAX,   /* + slot */
 	Q_UNREGISTERED = Q_OPEN_MARK + MODEL_SLOTS_MAX, /* + slot */
 	Q_FOLD_READ = Q_UNREGISTERED + MODEL_SLOTS_MAX, /* + slot */
-	Q_FOLD_DONE = Q_FOLD_READ + MODEL_SLOTS_MAX,   /* + slot */
-	Q_POV_MARK = Q_FOLD_DONE + MODEL_SLOTS_MAX,    /* + slot */
-	Q_CHANGED_POVS = Q_POV_MARK + MODEL_SLOTS_MAX, /* + slot */
-	Q_EXISTS = Q_CHANGED_POVS + MODEL_SLOTS_MAX,   /* + slot */
-	Q_ROWS = Q_EXISTS + MODEL_SLOTS_MAX,           /* + table */
+	Q_FOLD_DONE = Q_FOLD_READ + MODEL_SLOTS_MAX,    /* + slot */
+	Q_POV_MARK = Q_FOLD_DONE + MODEL_SLOTS_MAX,     /* + slot */
+	Q_CHANGED_POVS = Q_POV_MARK + MODEL_SLOTS_MAX,  /* + slot */
+	Q_EXISTS = Q_CHANGED_POVS + MODEL_SLOTS_MAX,    /* + slot */
+	Q_ROWS = Q_EXISTS + MODEL_SLOTS_MAX,            /* + table */
 };
 
 #define FOLD_BATCH 5000 /* marks in one transaction */
@@ -65,13 +65,13 @@ struct artifact_world {
 	_Atomic unsigned n_refs;
 
 	/* fixed after world_open() */
-	const char *path;      /* absolute */
-	struct model *model;   /* owned */
-	const char **sql;      /* owned; by enum query */
+	const char *path;    /* absolute */
+	struct model *model; /* owned */
+	const char **sql;    /* owned; by enum query */
 	size_t n_sql;
-	struct arena arena;    /* owns the statements' text */
-	struct db_pool *pool;  /* owned */
-	dev_t dev;             /* of the database file */
+	struct arena arena;   /* owns the statements' text */
+	struct db_pool *pool; /* owned */
+	dev_t dev;            /* of the database file */
 	ino_t ino;
 	int64_t schema_version;
 	bool writable;
@@ -86,7 +86,7 @@ struct artifact_world {
 
 	/* under writer_lock */
 	struct lock writer_lock;
-	struct db *writer; /* owned; opened when first needed */
+	struct db *writer;          /* owned; opened when first needed */
 	mono_us_t fold_patience_at; /* until then, folding does not wait */
 };
 

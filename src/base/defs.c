@@ -9,7 +9,8 @@ void close_fd(int *fd)
 	int saved = errno;
 
 	if (*fd >= 0)
-		(void)close(*fd); /* nothing was written through it that counts */
+		(void)close(
+			*fd); /* nothing was written through it that counts */
 	*fd = -1;
 	errno = saved;
 }

@@ -39,8 +39,9 @@ void sha256_deinit(struct sha256 *h)
 
 int sha256_bytes(const void *data, size_t n, uint8_t ret[SHA256_BYTES])
 {
-	return EVP_Digest(data, n, ret, NULL, EVP_sha256(), NULL) == 1 ? 0
-								       : -ENOMEM;
+	return EVP_Digest(data, n, ret, NULL, EVP_sha256(), NULL) == 1
+		       ? 0
+		       : -ENOMEM;
 }
 
 void hex_format(const uint8_t *data, size_t n, char *ret)

@@ -24,9 +24,10 @@ static int run(int argc, char **argv)
 const struct command cmd_abandon = {
 	.name = "abandon",
 	.summary = "remove everything of ours from a database",
-	.usage = "usage: outboxfs abandon DATABASE\n\n"
-		 "Removes the tables, triggers and indexes whose names begin with\n"
-		 "outboxfs_. The users' tables and rows stay as they are. The store beside\n"
-		 "the database is not touched.\n",
+	.usage =
+		"usage: outboxfs abandon DATABASE\n\n"
+		"Removes the tables, triggers and indexes whose names begin with\n"
+		"outboxfs_. The users' tables and rows stay as they are. The store beside\n"
+		"the database is not touched.\n",
 	.run = run,
 };

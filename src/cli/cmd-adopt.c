@@ -92,16 +92,17 @@ static int run(int argc, char **argv)
 const struct command cmd_adopt = {
 	.name = "adopt",
 	.summary = "take an existing database as it is, with a model",
-	.usage = "usage: outboxfs adopt DATABASE --model FILE [--no-index]\n"
-		 "       outboxfs adopt DATABASE\n"
-		 "       outboxfs adopt DATABASE --suggest\n\n"
-		 "Installs a model and change tracking: tables and triggers whose names\n"
-		 "begin with outboxfs_. No column is added, no row is touched. Again,\n"
-		 "without --model, it repairs the tracking after a change of the schema.\n\n"
-		 "  --model FILE  the model, a JSON document; - is standard input\n"
-		 "  --no-index    add no index to data tables that have none by point of\n"
-		 "                view; reading one point of view then reads them whole\n"
-		 "  --suggest     print a model guessed from foreign keys and column\n"
-		 "                names, to be edited; changes nothing\n",
+	.usage =
+		"usage: outboxfs adopt DATABASE --model FILE [--no-index]\n"
+		"       outboxfs adopt DATABASE\n"
+		"       outboxfs adopt DATABASE --suggest\n\n"
+		"Installs a model and change tracking: tables and triggers whose names\n"
+		"begin with outboxfs_. No column is added, no row is touched. Again,\n"
+		"without --model, it repairs the tracking after a change of the schema.\n\n"
+		"  --model FILE  the model, a JSON document; - is standard input\n"
+		"  --no-index    add no index to data tables that have none by point of\n"
+		"                view; reading one point of view then reads them whole\n"
+		"  --suggest     print a model guessed from foreign keys and column\n"
+		"                names, to be edited; changes nothing\n",
 	.run = run,
 };

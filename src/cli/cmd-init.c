@@ -24,10 +24,11 @@ static int run(int argc, char **argv)
 const struct command cmd_init = {
 	.name = "init",
 	.summary = "make a database with the built-in data-management model",
-	.usage = "usage: outboxfs init DATABASE\n\n"
-		 "Makes a new SQLite database with the tables of the data-management\n"
-		 "model: source systems, target applications, locations, categories,\n"
-		 "periods, load rules and mappings (setup), data and mapping segments\n"
-		 "(data), and the process status of each point of view.\n",
+	.usage =
+		"usage: outboxfs init DATABASE\n\n"
+		"Makes a new SQLite database with the tables of the data-management\n"
+		"model: source systems, target applications, locations, categories,\n"
+		"periods, load rules and mappings (setup), data and mapping segments\n"
+		"(data), and the process status of each point of view.\n",
 	.run = run,
 };

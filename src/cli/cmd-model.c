@@ -27,7 +27,8 @@ static int run(int argc, char **argv)
 const struct command cmd_model = {
 	.name = "model",
 	.summary = "print the model of a database",
-	.usage = "usage: outboxfs model DATABASE\n\n"
-		 "Prints the model document that the database was adopted with.\n",
+	.usage =
+		"usage: outboxfs model DATABASE\n\n"
+		"Prints the model document that the database was adopted with.\n",
 	.run = run,
 };

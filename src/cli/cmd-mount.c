@@ -45,20 +45,21 @@ static int run(int argc, char **argv)
 const struct command cmd_mount = {
 	.name = "mount",
 	.summary = "mount a database as files",
-	.usage = "usage: outboxfs mount DATABASE MOUNTPOINT [-f] [-d] [-v] [-o OPTION,…]\n\n"
-		 "Mounts an adopted database and returns when the mount works; a daemon\n"
-		 "serves it until umount(8), SIGTERM or SIGINT.\n\n"
-		 "  -f  stay in the foreground\n"
-		 "  -d  log every request, in the foreground\n"
-		 "  -v  log more\n"
-		 "  -o  options, separated by commas:\n"
-		 "      allow_other      others may look, too, as far as modes let them\n"
-		 "      ro               nothing can be written at all\n"
-		 "      kernel_cache     read-only, and as fast as a local disk: a commit\n"
-		 "                       shows within milliseconds instead of at once\n"
-		 "      uid=, gid=       owner and group of all files, by name or number\n"
-		 "      umask=           bits that no file's mode has, octal\n"
-		 "      exporters=       group that may give commands\n"
-		 "      busy_timeout=    seconds to wait for a locked database (5)\n",
+	.usage =
+		"usage: outboxfs mount DATABASE MOUNTPOINT [-f] [-d] [-v] [-o OPTION,…]\n\n"
+		"Mounts an adopted database and returns when the mount works; a daemon\n"
+		"serves it until umount(8), SIGTERM or SIGINT.\n\n"
+		"  -f  stay in the foreground\n"
+		"  -d  log every request, in the foreground\n"
+		"  -v  log more\n"
+		"  -o  options, separated by commas:\n"
+		"      allow_other      others may look, too, as far as modes let them\n"
+		"      ro               nothing can be written at all\n"
+		"      kernel_cache     read-only, and as fast as a local disk: a commit\n"
+		"                       shows within milliseconds instead of at once\n"
+		"      uid=, gid=       owner and group of all files, by name or number\n"
+		"      umask=           bits that no file's mode has, octal\n"
+		"      exporters=       group that may give commands\n"
+		"      busy_timeout=    seconds to wait for a locked database (5)\n",
 	.run = run,
 };

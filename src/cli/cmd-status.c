@@ -113,8 +113,9 @@ static int run(int argc, char **argv)
 const struct command cmd_status = {
 	.name = "status",
 	.summary = "show model, counts and who serves a database",
-	.usage = "usage: outboxfs status DATABASE|MOUNTPOINT [--json]\n\n"
-		 "Shows the model, how much there is, the last change number, and which\n"
-		 "process serves the database, mounted or not.\n",
+	.usage =
+		"usage: outboxfs status DATABASE|MOUNTPOINT [--json]\n\n"
+		"Shows the model, how much there is, the last change number, and which\n"
+		"process serves the database, mounted or not.\n",
 	.run = run,
 };

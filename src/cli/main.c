@@ -9,7 +9,8 @@
 
 /* In the order of the alphabet. */
 static const struct command *const commands[] = {
-	&cmd_abandon, &cmd_adopt, &cmd_init, &cmd_model, &cmd_mount, &cmd_status,
+	&cmd_abandon, &cmd_adopt, &cmd_init,
+	&cmd_model,   &cmd_mount, &cmd_status,
 };
 
 static void print_help(FILE *to)
@@ -65,8 +66,8 @@ static const struct cli_option *find_option(const struct cli_option *options,
 }
 
 static int take_option(const struct command *cmd,
-		       const struct cli_option *options, size_t n,
-		       char *word, char *next, int *ret_used)
+		       const struct cli_option *options, size_t n, char *word,
+		       char *next, int *ret_used)
 {
 	const struct cli_option *option;
 	char *value;

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "db/pool.h"
 #include "outboxfs/base/buf.h"
 #include "outboxfs/base/clock.h"
-#include "db/pool.h"
 
 #define PROGRESS_STEPS 2000 /* of SQLite's machine: some 50 us */
 
@@ -16,7 +16,7 @@ struct db {
 	sqlite3 *handle;      /* owned */
 	struct db_sql sql;    /* borrowed */
 	sqlite3_stmt **stmts; /* owned; NULL where not prepared yet */
-	int64_t note;	      /* the owner's */
+	int64_t note;         /* the owner's */
 	int busy_ms;
 	mono_us_t deadline;   /* statements give up after it; 0: never */
 	mono_us_t busy_since; /* when the present wait for a lock began */
@@ -106,7 +106,8 @@ int db_open(const struct db_config *config, struct db **ret, struct err *err)
 	if (!db->stmts)
 		return -ENOMEM;
 
-	flags |= config->readonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+	flags |= config->readonly ? SQLITE_OPEN_READONLY
+				  : SQLITE_OPEN_READWRITE;
 	if (config->create)
 		flags |= SQLITE_OPEN_CREATE;
 	rc = sqlite3_open_v2(name, &db->handle, flags, NULL);

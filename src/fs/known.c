@@ -16,8 +16,8 @@
 #include "fs/fs.h"
 #include "outboxfs/base/log.h"
 
-#define SLOTS      ((size_t)1 << 15)
-#define FULL_AT    (SLOTS / 4)
+#define SLOTS   ((size_t)1 << 15)
+#define FULL_AT (SLOTS / 4)
 
 struct slot {
 	struct store_known known; /* change 0: empty */
@@ -32,7 +32,7 @@ struct knowledge {
 	struct slot *slots; /* owned; SLOTS of them */
 	size_t n_new;
 	uint64_t generation;
-	uint64_t epoch;     /* moves with every reset */
+	uint64_t epoch; /* moves with every reset */
 };
 
 int knowledge_new(struct store *store, struct knowledge **ret)
@@ -64,8 +64,8 @@ struct knowledge *knowledge_free(struct knowledge *k)
 
 static struct slot *slot_of(struct knowledge *k, int64_t table, int64_t pov)
 {
-	uint64_t h = ((uint64_t)pov << 12 ^ (uint64_t)table) *
-		     0x9e3779b97f4a7c15ULL;
+	uint64_t h =
+		((uint64_t)pov << 12 ^ (uint64_t)table) * 0x9e3779b97f4a7c15ULL;
 
 	return &k->slots[h >> 49];
 }
@@ -130,8 +130,9 @@ void knowledge_reset(struct knowledge *k, uint64_t generation,
 	if (r == 0)
 		r = store_check_timeline(k->store, timeline);
 	if (r < 0)
-		log_warn("cannot tell whether the sizes in the store still hold: %s",
-			 strerrordesc_np(-r));
+		log_warn(
+			"cannot tell whether the sizes in the store still hold: %s",
+			strerrordesc_np(-r));
 
 	LOCK_SCOPE(&k->lock);
 	memset(k->slots, 0, SLOTS * sizeof(*k->slots));

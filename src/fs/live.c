@@ -73,7 +73,9 @@ struct render {
 	bool patient;
 };
 
-#define INLINE_BYTES_MAX 65536 /* rendered by the thread that takes requests */
+#define INLINE_BYTES_MAX                                    \
+	65536 /* rendered by the thread that takes requests \
+	       */
 
 static int render_write(void *arg, const char *data, size_t n)
 {
@@ -85,8 +87,7 @@ static int render_write(void *arg, const char *data, size_t n)
 	if (!render->patient && render->v->size + (int64_t)n > INLINE_BYTES_MAX)
 		return -EWOULDBLOCK;
 	r = sha256_add(&render->hash, data, n);
-	return r < 0 ? r
-		     : versions_write(render->v, data, n, render->store);
+	return r < 0 ? r : versions_write(render->v, data, n, render->store);
 }
 
 /* pov is NULL for a setup table. */
@@ -336,8 +337,8 @@ static int setup_list(struct call *call, struct artifact_read *rd,
 		      const struct node *dir, off_t cookie, struct lister *l)
 {
 	const struct model *m = rd->model;
-	size_t first = cookie >= COOKIE_FIRST ? (size_t)cookie - COOKIE_FIRST + 1
-					      : 0;
+	size_t first =
+		cookie >= COOKIE_FIRST ? (size_t)cookie - COOKIE_FIRST + 1 : 0;
 	int r = 0;
 
 	(void)dir;
@@ -352,8 +353,8 @@ static int setup_list(struct call *call, struct artifact_read *rd,
 static int setup_time(struct call *call, struct artifact_read *rd,
 		      const struct node *dir, wall_s_t *ret)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node root =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node root = ARTIFACT_NODE_NULL;
 	int r;
 
 	(void)call;
@@ -404,8 +405,8 @@ static int dir_lookup(struct call *call, struct artifact_read *rd,
 		      const struct node *node, const char *name, size_t len,
 		      struct node *ret)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node dir =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node dir = ARTIFACT_NODE_NULL;
 	struct artifact_entry entry;
 	int r;
 
@@ -442,8 +443,8 @@ static int dir_list_entry(const struct artifact_entry *entry, void *arg)
 static int dir_list(struct call *call, struct artifact_read *rd,
 		    const struct node *node, off_t cookie, struct lister *l)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node dir =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node dir = ARTIFACT_NODE_NULL;
 	struct dir_list list = {.l = l, .kind = NODE_DIR};
 	int r;
 
@@ -463,8 +464,8 @@ static int dir_list(struct call *call, struct artifact_read *rd,
 static int dir_time(struct call *call, struct artifact_read *rd,
 		    const struct node *node, wall_s_t *ret)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node dir =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node dir = ARTIFACT_NODE_NULL;
 	int r;
 
 	(void)call;
@@ -512,8 +513,8 @@ static int pov_lookup(struct call *call, struct artifact_read *rd,
 static int pov_time(struct call *call, struct artifact_read *rd,
 		    const struct node *node, wall_s_t *ret)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node pov =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node pov = ARTIFACT_NODE_NULL;
 	int r;
 
 	(void)call;
@@ -529,8 +530,8 @@ static int pov_time(struct call *call, struct artifact_read *rd,
 static int data_file_facts(struct call *call, struct artifact_read *rd,
 			   const struct node *node, struct facts *ret)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node pov =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node pov = ARTIFACT_NODE_NULL;
 	const struct model_table *t = live_table(rd->model, node->table);
 	struct store_known known;
 	int r;
@@ -544,8 +545,8 @@ static int data_file_facts(struct call *call, struct artifact_read *rd,
 static int data_file_render(struct call *call, struct artifact_read *rd,
 			    const struct facts *facts, struct version *v)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node pov =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node pov = ARTIFACT_NODE_NULL;
 	int r;
 
 	v->time = facts->time;
@@ -634,8 +635,8 @@ static int put_pov_table(struct call *call, struct artifact_read *rd,
 	char time[CLOCK_TEXT_BYTES];
 	int r;
 
-	later(mark, &(struct artifact_mark){
-			    .change = pov->marks[t->slot].change});
+	later(mark,
+	      &(struct artifact_mark){.change = pov->marks[t->slot].change});
 	r = find_facts(call, rd, t, pov, &known, &facts);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -657,8 +658,8 @@ static int put_pov_table(struct call *call, struct artifact_read *rd,
 static int put_pov(struct call *call, struct artifact_read *rd, int64_t id,
 		   struct buf *b, struct facts *ret)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node pov =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node pov = ARTIFACT_NODE_NULL;
 	struct artifact_mark mark = {0};
 	struct json j = JSON_INIT(b);
 	/* A label, or a table whose rows have gone, may be marked as well. */
@@ -775,8 +776,8 @@ static int list_pov_json(struct call *call, struct artifact_read *rd,
 static int pov_list(struct call *call, struct artifact_read *rd,
 		    const struct node *dir, off_t cookie, struct lister *l)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node pov =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node pov = ARTIFACT_NODE_NULL;
 	bool known = !rd->unsettled;
 	bool any = false;
 	int r;

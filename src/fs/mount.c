@@ -232,8 +232,7 @@ static int attach(struct mount *m, struct err *err)
 {
 	if (fuse_session_mount(m->session, m->mountpoint) == 0)
 		return 0;
-	return err_set(err, -EIO,
-		       "cannot mount at '%s': %s", m->mountpoint,
+	return err_set(err, -EIO, "cannot mount at '%s': %s", m->mountpoint,
 		       access("/dev/fuse", R_OK | W_OK) < 0
 			       ? "/dev/fuse is missing or not allowed to you"
 		       : m->options->allow_other && getuid() != 0
@@ -278,8 +277,9 @@ void mount_refresh(struct mount *m)
 	r = artifact_renumber(m->artifact, atomic_load(&m->change_served),
 			      atomic_load(&m->time_served), &err);
 	if (r < 0)
-		log_warn("cannot count everything as changed: %s; copies made before may need rsync --checksum",
-			 err_text(&err, r));
+		log_warn(
+			"cannot count everything as changed: %s; copies made before may need rsync --checksum",
+			err_text(&err, r));
 }
 
 static int begin_reading(struct mount *m, struct artifact_read *rd)

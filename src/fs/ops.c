@@ -24,11 +24,11 @@
 #include "fs/fs.h"
 #include "outboxfs/base/log.h"
 
-#define DIR_TIMEOUT     30.0
-#define LISTED_TIMEOUT  0.01  /* of attributes that came with a listing */
+#define DIR_TIMEOUT      30.0
+#define LISTED_TIMEOUT   0.01 /* of attributes that came with a listing */
 #define FLEETING_TIMEOUT 0.001
-#define OPENED_TIMEOUT  0.001 /* of a version that somebody has open */
-#define FOREVER_TIMEOUT 86400.0
+#define OPENED_TIMEOUT   0.001 /* of a version that somebody has open */
+#define FOREVER_TIMEOUT  86400.0
 
 static struct call *call_new(fuse_req_t req, enum call_op op, fuse_ino_t ino)
 {
@@ -397,9 +397,9 @@ static int run_statfs(struct call *call, struct artifact_read *rd)
 }
 
 static int (*const runs[])(struct call *, struct artifact_read *) = {
-	[CALL_LOOKUP] = run_lookup,	[CALL_GETATTR] = run_getattr,
-	[CALL_OPEN] = run_open,		[CALL_READ] = run_read,
-	[CALL_READDIR] = run_readdir,	[CALL_READDIRPLUS] = run_readdir,
+	[CALL_LOOKUP] = run_lookup,   [CALL_GETATTR] = run_getattr,
+	[CALL_OPEN] = run_open,       [CALL_READ] = run_read,
+	[CALL_READDIR] = run_readdir, [CALL_READDIRPLUS] = run_readdir,
 	[CALL_STATFS] = run_statfs,
 };
 
@@ -524,10 +524,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct mount *m = userdata;
 
-	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS_AUTO |
-				  FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-				  FUSE_CAP_SPLICE_MOVE | FUSE_CAP_FLOCK_LOCKS |
-				  FUSE_CAP_POSIX_LOCKS);
+	conn->want &=
+		~(unsigned)(FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ |
+			    FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+			    FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS);
 	if (conn->capable & FUSE_CAP_READDIRPLUS)
 		conn->want |= FUSE_CAP_READDIRPLUS;
 	if (conn->capable & FUSE_CAP_PARALLEL_DIROPS)

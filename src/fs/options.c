@@ -26,9 +26,10 @@ static int parse_number(const char *name, const char *value, int base,
 	errno = 0;
 	*ret = strtoul(value, &end, base);
 	if (errno || *end || *value < '0' || *value > '9' || *ret > max)
-		return err_set(err, -EINVAL,
-			       "option '%s': '%s' is not a number from 0 to %lu",
-			       name, value, max);
+		return err_set(
+			err, -EINVAL,
+			"option '%s': '%s' is not a number from 0 to %lu", name,
+			value, max);
 	return 0;
 }
 
@@ -150,8 +151,7 @@ static int ignore(struct mount_options *o, const char *value, struct err *err)
 static const struct {
 	const char *name;
 	bool has_value;
-	int (*set)(struct mount_options *o, const char *value,
-		   struct err *err);
+	int (*set)(struct mount_options *o, const char *value, struct err *err);
 } table[] = {
 	{"allow_other", false, set_allow_other},
 	{"async", false, ignore},

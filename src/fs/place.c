@@ -38,8 +38,9 @@ void place_unmount(const char *mountpoint)
 	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
 		return;
 	if (errno == EBUSY && umount2(mountpoint, MNT_DETACH) == 0) {
-		log_notice("'%s' is in use: open files stay until they are closed",
-			   mountpoint);
+		log_notice(
+			"'%s' is in use: open files stay until they are closed",
+			mountpoint);
 		return;
 	}
 	if (run_fusermount(mountpoint, "-uz") < 0)
@@ -56,9 +57,10 @@ int place_take_over(const char *path, struct err *err)
 		return 0;
 	log_notice("'%s' is what a killed daemon has left: taken over", path);
 	if (umount2(path, MNT_DETACH) < 0 && run_fusermount(path, "-uz") < 0)
-		return err_set(err, -errno,
-			       "cannot take away the dead mount at '%s': run fusermount3 -uz on it",
-			       path);
+		return err_set(
+			err, -errno,
+			"cannot take away the dead mount at '%s': run fusermount3 -uz on it",
+			path);
 	return 0;
 }
 
@@ -85,12 +87,14 @@ static int check_empty(const char *mountpoint, struct err *err)
 			       mountpoint, strerrordesc_np(errno));
 	}
 	while ((e = readdir(dir)))
-		n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+		n += strcmp(e->d_name, ".") != 0 &&
+		     strcmp(e->d_name, "..") != 0;
 	closedir(dir);
 	if (n > 0)
-		return err_set(err, -ENOTEMPTY,
-			       "mount point '%s' is not empty: take an empty directory",
-			       mountpoint);
+		return err_set(
+			err, -ENOTEMPTY,
+			"mount point '%s' is not empty: take an empty directory",
+			mountpoint);
 	return 0;
 }
 
@@ -101,8 +105,8 @@ static void unescape(char *s)
 
 	for (; *s; s++, to++) {
 		*to = *s;
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' &&
-		    s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' &&
+		    s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
 			*to = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 +
 				     (s[3] - '0'));
 			s += 3;
@@ -160,9 +164,10 @@ static int check_free(const char *mountpoint, struct err *err)
 			       mountpoint);
 	if (find_mount(mountpoint, source, sizeof(source), type,
 		       sizeof(type)) == 1)
-		return err_set(err, -EBUSY,
-			       "something is mounted at '%s' already: unmount it first",
-			       mountpoint);
+		return err_set(
+			err, -EBUSY,
+			"something is mounted at '%s' already: unmount it first",
+			mountpoint);
 	return 0;
 }
 
@@ -176,13 +181,15 @@ int place_check(const char *mountpoint, const char *database, struct err *err)
 		return r;
 	(void)snprintf(store, sizeof(store), "%s.outboxfs", database);
 	if (is_below(mountpoint, store))
-		return err_set(err, -EINVAL,
-			       "mount point '%s' lies in the store '%s': mount somewhere else",
-			       mountpoint, store);
+		return err_set(
+			err, -EINVAL,
+			"mount point '%s' lies in the store '%s': mount somewhere else",
+			mountpoint, store);
 	if (is_below(database, mountpoint))
-		return err_set(err, -EINVAL,
-			       "database '%s' lies below the mount point '%s': mount somewhere else",
-			       database, mountpoint);
+		return err_set(
+			err, -EINVAL,
+			"database '%s' lies below the mount point '%s': mount somewhere else",
+			database, mountpoint);
 	return check_empty(mountpoint, err);
 }
 

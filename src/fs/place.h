@@ -18,7 +18,8 @@ NODISCARD int place_take_over(const char *path, struct err *err);
 NODISCARD int place_check(const char *mountpoint, const char *database,
 			  struct err *err);
 
-/* Makes the bare directory unreadable, so that nobody takes it for the mount. */
+/* Makes the bare directory unreadable, so that nobody takes it for the mount.
+ */
 NODISCARD int place_prepare(const char *mountpoint, struct err *err);
 
 /* Takes the mount away; lazily if it is busy. */

@@ -76,9 +76,8 @@ static void follow(struct session *s, unsigned number)
 	while (s->leader != number && !fuse_session_exited(s->fuse)) {
 		mono_us_t busy = s->busy_since;
 
-		if (s->leader == 0 ||
-		    (busy && clock_mono() - busy > BUSY_US &&
-		     is_readable(s, 0))) {
+		if (s->leader == 0 || (busy && clock_mono() - busy > BUSY_US &&
+				       is_readable(s, 0))) {
 			s->leader = number;
 			break;
 		}
@@ -104,7 +103,8 @@ static void begin_answer(struct session *s, unsigned number, bool slept)
 	} else {
 		s->busy_since = clock_mono();
 		if (slept)
-			pthread_cond_signal(&s->changed); /* keep an eye on us */
+			pthread_cond_signal(
+				&s->changed); /* keep an eye on us */
 	}
 }
 

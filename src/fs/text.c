@@ -47,8 +47,8 @@ static int root_lookup(struct call *call, struct artifact_read *rd,
 static int root_list(struct call *call, struct artifact_read *rd,
 		     const struct node *dir, off_t cookie, struct lister *l)
 {
-	size_t first = cookie >= COOKIE_FIRST ? (size_t)cookie - COOKIE_FIRST + 1
-					      : 0;
+	size_t first =
+		cookie >= COOKIE_FIRST ? (size_t)cookie - COOKIE_FIRST + 1 : 0;
 	int r = 0;
 
 	(void)dir;
@@ -121,8 +121,8 @@ static int put_example(struct artifact_read *rd, struct buf *b)
 	int r;
 
 	for (size_t i = 0; i < rd->model->n_dims; i++) {
-		CLEANUP(artifact_node_deinit) struct artifact_node dir =
-			ARTIFACT_NODE_NULL;
+		CLEANUP(artifact_node_deinit)
+		struct artifact_node dir = ARTIFACT_NODE_NULL;
 		struct first_name first = {.id = 0};
 
 		r = artifact_dir(rd, id, &dir);
@@ -180,22 +180,25 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 	r = put_example(rd, &example);
 	if (r < 0 || !buf_str(&example))
 		return r < 0 ? r : -ENOMEM;
-	buf_printf(b,
-		   "# %s\n\nThis directory is the database `%s`, mounted by outboxfs. Every file is\n"
-		   "generated when it is read and shows the latest committed state.\n\n"
-		   "    setup/<table>.csv    %zu setup tables, one file each\n    data/",
-		   m->name, call->mount->database,
-		   m->n_tables - (size_t)m->n_slots);
+	buf_printf(
+		b,
+		"# %s\n\nThis directory is the database `%s`, mounted by outboxfs. Every file is\n"
+		"generated when it is read and shows the latest committed state.\n\n"
+		"    setup/<table>.csv    %zu setup tables, one file each\n    data/",
+		m->name, call->mount->database,
+		m->n_tables - (size_t)m->n_slots);
 	put_pov_path(b, m);
 	buf_puts(b, "/\n");
 	for (int slot = 0; slot < m->n_slots; slot++)
 		buf_printf(b, "        %s.csv\n", model_slot(m, slot)->name);
-	buf_puts(b, "        pov.json         values, rows, bytes, SHA-256 of the files\n"
-		    "    status.json          health, model, counts\n\n"
-		    "Size and modification time are right before a file is opened. Names are\n"
-		    "made of values: what a path cannot carry is written as %XX; pov.json has\n"
-		    "the values as they are. CSV: NULL is an empty field, the empty string is\n"
-		    "`\"\"`, blobs are `\\x` and hex.\n\n## Try\n\n");
+	buf_puts(
+		b,
+		"        pov.json         values, rows, bytes, SHA-256 of the files\n"
+		"    status.json          health, model, counts\n\n"
+		"Size and modification time are right before a file is opened. Names are\n"
+		"made of values: what a path cannot carry is written as %XX; pov.json has\n"
+		"the values as they are. CSV: NULL is an empty field, the empty string is\n"
+		"`\"\"`, blobs are `\\x` and hex.\n\n## Try\n\n");
 	if (setup) {
 		buf_puts(b, "    head ");
 		put_shell_path(b, mnt, "setup/%s.csv", setup->name);
@@ -213,8 +216,10 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 	put_shell_path(b, mnt, "data/");
 	buf_puts(b, " copy/\n    diff -rq ");
 	put_shell_path(b, mnt, "data");
-	buf_puts(b, " copy\n\nSynchronise directories of this mount, never the mount point itself: when it\n"
-		    "is not mounted it is empty, and `rsync --delete` would believe that.\n");
+	buf_puts(
+		b,
+		" copy\n\nSynchronise directories of this mount, never the mount point itself: when it\n"
+		"is not mounted it is empty, and `rsync --delete` would believe that.\n");
 	return buf_error(b);
 }
 
@@ -285,7 +290,8 @@ static void put_health(struct json *j, const struct call *call,
 		message = err_text(&call->err, -EIO);
 	} else if (rd->unsettled) {
 		health = "waiting";
-		message = "the database cannot be written now (another program holds it, or it is read-only): changed files are rendered anew at each open";
+		message =
+			"the database cannot be written now (another program holds it, or it is read-only): changed files are rendered anew at each open";
 	}
 	json_key_string(j, "health", health);
 	json_key(j, "message");

@@ -24,7 +24,7 @@ struct versions {
 	struct version *buckets[BUCKETS];
 	struct version *oldest; /* of those that nobody uses */
 	struct version *newest;
-	int64_t mem;  /* bytes of ready versions */
+	int64_t mem; /* bytes of ready versions */
 	int64_t disk;
 };
 

@@ -25,24 +25,24 @@
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
 
-#define LOOK_MS      20      /* between two looks while somebody writes */
-#define COMMIT_US    2000000 /* from the last write to its commit, at most */
-#define SAVE_US      2000000 /* what is new is saved this often */
-#define FORGET_US    90000000 /* longer than any timeout in ops.c */
-#define NOTICES_MAX  20000   /* for one look; more is everything */
-#define DIRS_MAX     4096    /* directories in which a label is taken back */
+#define LOOK_MS     20       /* between two looks while somebody writes */
+#define COMMIT_US   2000000  /* from the last write to its commit, at most */
+#define SAVE_US     2000000  /* what is new is saved this often */
+#define FORGET_US   90000000 /* longer than any timeout in ops.c */
+#define NOTICES_MAX 20000    /* for one look; more is everything */
+#define DIRS_MAX    4096     /* directories in which a label is taken back */
 
 struct watch {
 	/* fixed after watch_start() */
 	struct mount *mount;
 	int inotify_fd;
-	int dir_wd;       /* of the database's directory */
+	int dir_wd; /* of the database's directory */
 	int stop_fd;
 	const char *file; /* name of the database in its directory */
 	pthread_t thread;
 
 	/* the thread's own */
-	int64_t change;   /* dealt with up to this */
+	int64_t change; /* dealt with up to this */
 	uint64_t generation;
 	uint64_t n_calls; /* when it looked last */
 	mono_us_t called_at;
@@ -90,9 +90,9 @@ static void drop_all(struct watch *w)
 					    "status.json"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		(void)fuse_lowlevel_notify_inval_entry(
-			w->mount->session, FUSE_ROOT_ID, names[i],
-			strlen(names[i]));
+		(void)fuse_lowlevel_notify_inval_entry(w->mount->session,
+						       FUSE_ROOT_ID, names[i],
+						       strlen(names[i]));
 }
 
 /* What a walk over the changes carries along. */
@@ -106,8 +106,8 @@ struct look {
 static int drop_above(struct look *look, int64_t parent)
 {
 	while (parent != 0) {
-		CLEANUP(artifact_node_deinit) struct artifact_node dir =
-			ARTIFACT_NODE_NULL;
+		CLEANUP(artifact_node_deinit)
+		struct artifact_node dir = ARTIFACT_NODE_NULL;
 		struct node node = {.kind = NODE_DIR, .id = parent};
 		int r;
 
@@ -132,8 +132,8 @@ static int drop_dead(struct look *look, struct artifact_node *pov)
 		return r;
 	r = artifact_name(look->rd, pov, &name);
 	while (r == 0) {
-		CLEANUP(artifact_node_deinit) struct artifact_node dir =
-			ARTIFACT_NODE_NULL;
+		CLEANUP(artifact_node_deinit)
+		struct artifact_node dir = ARTIFACT_NODE_NULL;
 		struct node node = {.kind = NODE_DIR, .id = parent};
 
 		drop_entry(look->w, &node, name.text);
@@ -152,8 +152,8 @@ static int drop_dead(struct look *look, struct artifact_node *pov)
 
 static int on_pov(int64_t id, int64_t parent, void *arg)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node pov =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node pov = ARTIFACT_NODE_NULL;
 	struct look *look = arg;
 	const struct model *m = look->rd->model;
 	struct node node = {.kind = NODE_POV, .id = id};

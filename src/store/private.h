@@ -7,8 +7,8 @@
 
 struct store {
 	/* fixed after store_open() */
-	char *path;           /* owned; NULL: in memory */
-	int dir_fd;           /* -1: in memory */
+	char *path; /* owned; NULL: in memory */
+	int dir_fd; /* -1: in memory */
 	int lock_fd;
 	struct db_pool *pool; /* owned; of readers; NULL: in memory */
 

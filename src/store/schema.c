@@ -35,12 +35,13 @@ int store_migrate(struct db *db, struct err *err)
 	if (r < 0)
 		return r;
 	if (version > (int64_t)ARRAY_SIZE(steps))
-		return err_set(err, -ENOTSUP,
-			       "the store '%s' was made by a newer outboxfs (version %lld, this one knows up to %zu)",
-			       sqlite3_db_filename(db_handle(db), "main"),
-			       (long long)version, ARRAY_SIZE(steps));
-	for (size_t step = (size_t)version;
-	     r == 0 && step < ARRAY_SIZE(steps); step++)
+		return err_set(
+			err, -ENOTSUP,
+			"the store '%s' was made by a newer outboxfs (version %lld, this one knows up to %zu)",
+			sqlite3_db_filename(db_handle(db), "main"),
+			(long long)version, ARRAY_SIZE(steps));
+	for (size_t step = (size_t)version; r == 0 && step < ARRAY_SIZE(steps);
+	     step++)
 		r = climb(db, step, err);
 	return r;
 }

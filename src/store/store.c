@@ -70,8 +70,8 @@ static int take_store(struct store *store, const char *database,
 			       database, text[0] ? text : "another process");
 	}
 	if (r < 0)
-		return err_set(err, r, "cannot lock '%s/lock': %s",
-			       store->path, strerrordesc_np(-r));
+		return err_set(err, r, "cannot lock '%s/lock': %s", store->path,
+			       strerrordesc_np(-r));
 	n = snprintf(text, sizeof(text), "process %ld, %s\n", (long)getpid(),
 		     owner);
 	if (n < 0 || ftruncate(store->lock_fd, 0) < 0 ||
@@ -113,8 +113,9 @@ static int open_dir(struct store *store, const char *database, struct err *err)
 		if (errno != EROFS && errno != EACCES && errno != EPERM)
 			return err_set(err, -errno, "cannot make '%s': %s",
 				       path, strerrordesc_np(errno));
-		log_notice("cannot make the store '%s': %s; sizes are not remembered",
-			   path, strerrordesc_np(errno));
+		log_notice(
+			"cannot make the store '%s': %s; sizes are not remembered",
+			path, strerrordesc_np(errno));
 		freep(&store->path);
 		return 0;
 	}
@@ -123,8 +124,9 @@ static int open_dir(struct store *store, const char *database, struct err *err)
 		return err_set(err, -errno, "cannot open '%s': %s", path,
 			       strerrordesc_np(errno));
 	if (faccessat(store->dir_fd, ".", W_OK, AT_EACCESS) < 0) {
-		log_notice("cannot write to the store '%s'; sizes are not remembered",
-			   path);
+		log_notice(
+			"cannot write to the store '%s'; sizes are not remembered",
+			path);
 		close_fd(&store->dir_fd);
 		freep(&store->path);
 	}

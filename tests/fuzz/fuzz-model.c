@@ -51,9 +51,10 @@ static void install(struct db *db, struct model *m)
 	assert(buf_str(&b));
 	must(db, buf_str(&b));
 	/* Every trigger is compiled when something fires it. */
-	must(db, "UPDATE f SET a = a + 1, b = b || 'z';"
-		 "INSERT OR REPLACE INTO f SELECT * FROM (SELECT i, a, b, p, r FROM f);"
-		 "DELETE FROM s; DELETE FROM w; DELETE FROM l; INSERT INTO l VALUES(1, 'n')");
+	must(db,
+	     "UPDATE f SET a = a + 1, b = b || 'z';"
+	     "INSERT OR REPLACE INTO f SELECT * FROM (SELECT i, a, b, p, r FROM f);"
+	     "DELETE FROM s; DELETE FROM w; DELETE FROM l; INSERT INTO l VALUES(1, 'n')");
 }
 
 static void prepare_all(struct db *db, struct model *m)

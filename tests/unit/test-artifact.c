@@ -109,8 +109,8 @@ static int walk(struct world *w, const char *const *names, size_t n,
 	int64_t id = ARTIFACT_DIR_ROOT;
 
 	for (size_t i = 0; i < n; i++) {
-		CLEANUP(artifact_node_deinit) struct artifact_node dir =
-			ARTIFACT_NODE_NULL;
+		CLEANUP(artifact_node_deinit)
+		struct artifact_node dir = ARTIFACT_NODE_NULL;
 		struct artifact_entry entry;
 		int r;
 
@@ -134,8 +134,8 @@ static int take(void *arg, const char *data, size_t n)
 static void expect_rows(struct world *w, const char *loc, const char *per,
 			const char *text)
 {
-	CLEANUP(artifact_node_deinit) struct artifact_node pov =
-		ARTIFACT_NODE_NULL;
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node pov = ARTIFACT_NODE_NULL;
 	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
 	const char *names[] = {loc, per};
 	struct artifact_sink sink = {.write = take, .arg = &b};
@@ -153,15 +153,16 @@ static void expect_rows(struct world *w, const char *loc, const char *per,
 static void test_names_follow_labels_and_keys(void **state)
 {
 	static const char *const there[] = {"Paris", "Oslo%~2", "Oslo%~3", "9"};
-	static const char *const not[] = {"Oslo", "Paris%~1", "1", "%", "paris"};
+	static const char *const not [] = {"Oslo", "Paris%~1", "1", "%",
+					   "paris"};
 	struct world *w = *state;
 	int64_t id;
 
 	begin(w);
 	for (size_t i = 0; i < ARRAY_SIZE(there); i++)
 		assert_int_equal(walk(w, &there[i], 1, &id), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(not); i++)
-		assert_int_equal(walk(w, &not[i], 1, &id), -ENOENT);
+	for (size_t i = 0; i < ARRAY_SIZE(not ); i++)
+		assert_int_equal(walk(w, &not [i], 1, &id), -ENOENT);
 	artifact_read_end(&w->rd);
 }
 
@@ -260,8 +261,8 @@ static void test_rollback_leaves_no_mark(void **state)
 	assert_int_equal(change_now(w), before);
 }
 
-static void test_replace_that_takes_a_row_from_another_pov_marks_it(
-	void **state)
+static void
+test_replace_that_takes_a_row_from_another_pov_marks_it(void **state)
 {
 	struct world *w = *state;
 	int64_t before = change_now(w);
@@ -276,13 +277,15 @@ static void test_replace_that_takes_a_row_from_another_pov_marks_it(
 static void test_label_change_renames_and_marks_no_pov(void **state)
 {
 	static const char *const old[] = {"Paris"};
-	static const char *const new[] = {"Lut\xc3\xa8" "ce"};
+	static const char *const new[] = {"Lut\xc3\xa8"
+					  "ce"};
 	struct world *w = *state;
 	int64_t before = change_now(w);
 	struct seen seen;
 	int64_t id;
 
-	write_sql(w, "UPDATE l SET name = 'Lut\xc3\xa8" "ce' WHERE id = 1");
+	write_sql(w, "UPDATE l SET name = 'Lut\xc3\xa8"
+		     "ce' WHERE id = 1");
 	begin(w);
 	seen = changes(w, before);
 	assert_int_equal(seen.n_povs, 0);
@@ -309,8 +312,8 @@ static void test_pov_without_rows_is_not_found(void **state)
 	artifact_read_end(&w->rd);
 }
 
-static void test_impatient_read_asks_for_patience_when_marks_are_open(
-	void **state)
+static void
+test_impatient_read_asks_for_patience_when_marks_are_open(void **state)
 {
 	struct world *w = *state;
 	struct err err = ERR_NULL;
@@ -354,8 +357,8 @@ static void test_added_column_is_noticed_and_adopt_repairs(void **state)
 			 -ESTALE);
 	assert_non_null(strstr(err.text, "table 'f'"));
 	assert_non_null(strstr(err.text, "extra"));
-	assert_int_equal(artifact_adopt(w->path, model, strlen(model),
-					&options, &result, NULL),
+	assert_int_equal(artifact_adopt(w->path, model, strlen(model), &options,
+					&result, NULL),
 			 0);
 	begin(w);
 	expect_rows(w, "Paris", "02", "i,a,p,v,extra\n3,1,02,\\x00ff,x\n");

@@ -206,8 +206,9 @@ static void test_fingerprint_tells_schemas_apart(void **state)
 		assert_int_equal(model_bind(m, db, NULL), 0);
 		assert_int_equal(
 			model_fingerprint(model_find(m, "f"), &prints[i]), 0);
-		assert_int_equal(db_exec(db, "ALTER TABLE f ADD COLUMN z", NULL),
-				 i == 0 ? 0 : -EIO);
+		assert_int_equal(
+			db_exec(db, "ALTER TABLE f ADD COLUMN z", NULL),
+			i == 0 ? 0 : -EIO);
 	}
 	assert_string_not_equal(prints[0], prints[1]);
 	assert_null(strstr(prints[0], "\"z\""));

@@ -22,13 +22,15 @@
 struct artifact;
 
 struct artifact_options {
-	int busy_ms;    /* how long a patient caller waits for a lock */
-	int cache_kib;  /* page cache of each connection */
+	int busy_ms;   /* how long a patient caller waits for a lock */
+	int cache_kib; /* page cache of each connection */
 	unsigned n_connections_max;
 };
 
-#define ARTIFACT_OPTIONS_DEFAULT \
-	{.busy_ms = 5000, .cache_kib = 2048, .n_connections_max = 32}
+#define ARTIFACT_OPTIONS_DEFAULT                                            \
+	{                                                                   \
+		.busy_ms = 5000, .cache_kib = 2048, .n_connections_max = 32 \
+	}
 
 /*
  * path is copied. -ENODATA: not adopted; -ESTALE: the schema has changed since
@@ -58,7 +60,10 @@ struct artifact_read {
 	struct db *db;                /* private */
 };
 
-#define ARTIFACT_READ_NULL {.world = NULL}
+#define ARTIFACT_READ_NULL    \
+	{                     \
+		.world = NULL \
+	}
 
 /*
  * patient: may wait for locks, fold, reopen, read much. Else -EWOULDBLOCK
@@ -76,12 +81,15 @@ struct artifact_node {
 	int64_t parent;     /* of a directory; 0 above the root */
 	unsigned level;     /* how many values it has */
 	struct value values[MODEL_DIMS_MAX];
-	wall_s_t time;      /* modified */
+	wall_s_t time;                               /* modified */
 	struct artifact_mark marks[MODEL_SLOTS_MAX]; /* POV: by slot */
 };
 
-#define ARTIFACT_NODE_NULL {.arena = ARENA_NULL}
-#define ARTIFACT_DIR_ROOT  1 /* the id of data/ itself */
+#define ARTIFACT_NODE_NULL          \
+	{                           \
+		.arena = ARENA_NULL \
+	}
+#define ARTIFACT_DIR_ROOT 1 /* the id of data/ itself */
 
 void artifact_node_deinit(struct artifact_node *node); /* for CLEANUP() */
 
@@ -100,9 +108,8 @@ struct artifact_entry {
 
 /* The child of this name. -ENOENT. */
 NODISCARD int artifact_lookup(struct artifact_read *rd,
-			      const struct artifact_node *dir,
-			      const char *name, size_t len,
-			      struct artifact_entry *ret);
+			      const struct artifact_node *dir, const char *name,
+			      size_t len, struct artifact_entry *ret);
 
 /*
  * Children that have rows, with ids above after, in order of id. The callback
@@ -120,8 +127,7 @@ NODISCARD int artifact_is_alive(struct artifact_read *rd,
 
 /* The name of a node, as lookup and list have it; with rows or without. */
 NODISCARD int artifact_name(struct artifact_read *rd,
-			    const struct artifact_node *node,
-			    struct name *ret);
+			    const struct artifact_node *node, struct name *ret);
 
 /* 1: the table has rows of this POV; 0: none. */
 NODISCARD int artifact_has_rows(struct artifact_read *rd,

@@ -18,10 +18,10 @@
 #include "outboxfs/base/hash.h"
 #include "outboxfs/base/value.h"
 
-#define MODEL_DIMS_MAX  8
-#define MODEL_SLOTS_MAX 60   /* data tables and the status table */
+#define MODEL_DIMS_MAX   8
+#define MODEL_SLOTS_MAX  60   /* data tables and the status table */
 #define MODEL_TABLES_MAX 4000 /* an id fits 12 bits */
-#define MODEL_BYTES_MAX ((size_t)16 << 20) /* of the document */
+#define MODEL_BYTES_MAX  ((size_t)16 << 20) /* of the document */
 
 struct model_table;
 
@@ -54,7 +54,7 @@ struct model_column {
 
 /* What makes a row unique: REPLACE deletes the row that is in the way. */
 struct model_key {
-	const char *const *columns; /* NULL-terminated; empty: the rowid */
+	const char *const *columns;    /* NULL-terminated; empty: the rowid */
 	const char *const *collations; /* one each */
 };
 
@@ -69,18 +69,18 @@ struct model_table {
 	struct model_column *columns;
 	size_t n_columns;
 	bool without_rowid;
-	const char *rowid;        /* a name by which to say rowid, or NULL */
+	const char *rowid; /* a name by which to say rowid, or NULL */
 	struct model_key *keys;
 	size_t n_keys;
-	bool pov_indexed;         /* an index begins with the POV columns */
+	bool pov_indexed; /* an index begins with the POV columns */
 	bool pov_nullable[MODEL_DIMS_MAX];
-	int slot;                 /* data and status: their number; else -1 */
-	int64_t id;               /* in outboxfs_table, from 1 */
+	int slot;   /* data and status: their number; else -1 */
+	int64_t id; /* in outboxfs_table, from 1 */
 };
 
 /* What must exist for a POV not to be an orphan. */
 struct model_orphan {
-	int dim;            /* index into dims; -1: the load rule */
+	int dim; /* index into dims; -1: the load rule */
 	const char *table;
 	const char *column;
 };
@@ -104,13 +104,13 @@ struct model {
 	struct arena arena; /* owns everything below */
 
 	const char *name;
-	const char *json;           /* the document, as it was given */
-	char hash[SHA256_HEX + 1];  /* SHA-256 of json */
+	const char *json;          /* the document, as it was given */
+	char hash[SHA256_HEX + 1]; /* SHA-256 of json */
 
 	struct model_dim dims[MODEL_DIMS_MAX];
 	size_t n_dims;
 
-	bool setup_all; /* "setup": "*" */
+	bool setup_all;             /* "setup": "*" */
 	struct model_table *tables; /* of every role, in no order */
 	size_t n_tables;
 	int n_slots; /* data tables and the status table */

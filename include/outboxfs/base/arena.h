@@ -15,7 +15,10 @@ struct arena {
 	struct arena_block *blocks; /* owned */
 };
 
-#define ARENA_NULL {.blocks = NULL}
+#define ARENA_NULL             \
+	{                      \
+		.blocks = NULL \
+	}
 
 void arena_deinit(struct arena *arena);
 

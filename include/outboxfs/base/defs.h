@@ -23,20 +23,20 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define TAKE_PTR(p)                         \
-	({                                  \
+#define TAKE_PTR(p)                          \
+	({                                   \
 		__typeof__(p) *_take = &(p); \
 		__typeof__(p) _val = *_take; \
-		*_take = NULL;              \
-		_val;                       \
+		*_take = NULL;               \
+		_val;                        \
 	})
 
 /* Defines name_freep() for CLEANUP() from a destructor type *name_free(). */
-#define DEFINE_FREEP(name)                                        \
-	static inline void name##_freep(struct name **p)          \
-	{                                                         \
-		if (*p)                                           \
-			*p = name##_free(*p);                     \
+#define DEFINE_FREEP(name)                               \
+	static inline void name##_freep(struct name **p) \
+	{                                                \
+		if (*p)                                  \
+			*p = name##_free(*p);            \
 	}
 
 /* For CLEANUP() on anything that came from malloc(). */

@@ -23,7 +23,10 @@ struct err {
 	char text[512]; /* empty: nobody has said anything yet */
 };
 
-#define ERR_NULL {.text = ""}
+#define ERR_NULL           \
+	{                  \
+		.text = "" \
+	}
 
 /*
  * Writes the reason (unless err is NULL) and returns r, so that a failing

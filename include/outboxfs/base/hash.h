@@ -15,7 +15,10 @@ struct sha256 {
 	void *ctx; /* owned; EVP_MD_CTX */
 };
 
-#define SHA256_NULL {.ctx = NULL}
+#define SHA256_NULL         \
+	{                   \
+		.ctx = NULL \
+	}
 
 NODISCARD int sha256_init(struct sha256 *h); /* -ENOMEM */
 NODISCARD int sha256_add(struct sha256 *h, const void *data, size_t n);

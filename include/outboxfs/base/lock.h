@@ -34,8 +34,10 @@ struct lock {
 	enum lock_rank rank;
 };
 
-#define LOCK_INIT(n, r) \
-	{.mutex = PTHREAD_MUTEX_INITIALIZER, .name = (n), .rank = (r)}
+#define LOCK_INIT(n, r)                                                      \
+	{                                                                    \
+		.mutex = PTHREAD_MUTEX_INITIALIZER, .name = (n), .rank = (r) \
+	}
 
 void lock_init(struct lock *lock, const char *name, enum lock_rank rank);
 void lock_deinit(struct lock *lock);
@@ -61,6 +63,5 @@ static inline struct lock *lock_scope_begin(struct lock *lock)
 	return lock;
 }
 
-#define LOCK_SCOPE(l)                                     \
-	CLEANUP(lock_scope_end) UNUSED struct lock *_scope = \
-		lock_scope_begin(l)
+#define LOCK_SCOPE(l) \
+	CLEANUP(lock_scope_end) UNUSED struct lock *_scope = lock_scope_begin(l)

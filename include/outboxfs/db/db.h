@@ -31,7 +31,7 @@ struct db_sql {
 struct db_config {
 	const char *path; /* NULL: in memory */
 	struct db_sql sql;
-	bool create;        /* make the file where it is missing */
+	bool create; /* make the file where it is missing */
 	bool readonly;
 	bool immutable;     /* on a disk that nobody can write to */
 	int busy_ms;        /* how long to wait for a lock; 0: not at all */
@@ -53,7 +53,8 @@ void db_set_busy(struct db *db, int busy_ms);
 /* Statements that still run then end with -ECANCELED; 0: no limit. */
 void db_set_deadline(struct db *db, mono_us_t deadline);
 
-/* Room for what the owner wants to remember about this connection; 0 at first. */
+/* Room for what the owner wants to remember about this connection; 0 at first.
+ */
 int64_t *db_note(struct db *db);
 
 int db_errno(int rc);
@@ -94,7 +95,10 @@ struct db_txn {
 	struct db *db; /* NULL: none is open */
 };
 
-#define DB_TXN_NULL {.db = NULL}
+#define DB_TXN_NULL        \
+	{                  \
+		.db = NULL \
+	}
 
 /* Reading begins with the first statement; all of them see one state. */
 NODISCARD int db_begin(struct db *db, struct db_txn *ret);

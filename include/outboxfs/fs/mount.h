@@ -15,7 +15,7 @@ struct mount_options {
 	const char *database;
 	const char *mountpoint;
 	bool foreground;
-	bool debug;        /* log every request */
+	bool debug; /* log every request */
 	bool allow_other;
 	bool read_only;
 	/*
@@ -24,12 +24,12 @@ struct mount_options {
 	 * instead of at once. Implies read_only.
 	 */
 	bool kernel_cache;
-	uid_t uid;         /* owner of everything */
+	uid_t uid; /* owner of everything */
 	gid_t gid;
-	mode_t umask;      /* bits that no file has */
-	gid_t exporters;   /* group that may give commands; (gid_t)-1: none */
-	int busy_ms;       /* how long to wait for a locked database */
-	char extra[512];   /* further options for mount(2) or fusermount3 */
+	mode_t umask;    /* bits that no file has */
+	gid_t exporters; /* group that may give commands; (gid_t)-1: none */
+	int busy_ms;     /* how long to wait for a locked database */
+	char extra[512]; /* further options for mount(2) or fusermount3 */
 };
 
 /* The defaults: owned by whoever mounts. */

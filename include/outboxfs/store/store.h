@@ -48,8 +48,8 @@ NODISCARD int store_memfile(int *ret_fd);
 
 /* What is known of a file under one change number, without rendering it. */
 struct store_known {
-	int64_t table;  /* id in the model */
-	int64_t pov;    /* id; 0: a setup table */
+	int64_t table; /* id in the model */
+	int64_t pov;   /* id; 0: a setup table */
 	int64_t change;
 	int64_t rows;
 	int64_t bytes;

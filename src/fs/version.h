@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Versions of files: their bytes, rendered, for as long as somebody has them
+ * open, and for a while after. Any thread.
+ */
+
+#include "outboxfs/base/buf.h"
+#include "outboxfs/base/hash.h"
+#include "outboxfs/store/store.h"
+
+#define FUSE_USE_VERSION 314
+
+#include <fuse_lowlevel.h>
+
+struct call;
+
+/* A version of a file: its bytes, as they are read by offset. */
+struct version {
+	struct version *hash_next;
+	struct version *lru_prev; /* in the list of unused ones */
+	struct version *lru_next;
+	fuse_ino_t ino;
+
+	/* under the cache's lock */
+	unsigned n_refs;
+	unsigned n_open; /* handles of open files among them */
+	enum {
+		VERSION_RENDERING,
+		VERSION_READY,
+		VERSION_FAILED
+	} state;
+	int error;            /* of a failed one */
+	struct call *waiting; /* parked calls */
+
+	/* the renderer's until ready, then fixed */
+	struct buf mem; /* the bytes, unless they are in fd */
+	int fd;         /* -1, or an unnamed file */
+	int64_t size;   /* bytes */
+	int64_t rows;
+	wall_s_t time;
+	uint8_t sha256[SHA256_BYTES];
+};
+
+struct versions;
+
+NODISCARD int versions_new(struct store *store, struct versions **ret);
+struct versions *versions_free(struct versions *vs);
+
+/*
+ * The version with this node id. 0: *ret is ready, and a reference.
+ * 1: the caller renders it into *ret and calls versions_done().
+ * -EINPROGRESS: the call is parked. Another errno: rendering failed for the
+ * one this call waited for.
+ */
+NODISCARD int versions_get(struct versions *vs, fuse_ino_t ino,
+			   struct call *call, struct version **ret);
+/* As above, but only what is ready: -ENOENT. */
+NODISCARD int versions_find(struct versions *vs, fuse_ino_t ino,
+			    struct version **ret);
+/* Ends rendering with r (0: ready); parked calls start again. Keeps the ref. */
+void versions_done(struct versions *vs, struct version *v, int r);
+void versions_unref(struct versions *vs, struct version *v);
+/* Another database: what is there stays with who has it open, and no more. */
+void versions_reset(struct versions *vs);
+/* Takes bytes while rendering, in order. For artifact_sink. */
+int versions_write(struct version *v, const char *data, size_t n,
+		   struct store *store);
+/* A reference becomes that of an open file, until versions_close(). */
+void versions_open(struct versions *vs, struct version *v);
+void versions_close(struct versions *vs, struct version *v);
+/* Does anybody have this version open? */
+bool versions_is_open(struct versions *vs, fuse_ino_t ino);
+/* Bytes in use: of memory and of files. */
+void versions_usage(struct versions *vs, int64_t *ret_mem, int64_t *ret_disk);
