@@ -73,9 +73,8 @@ struct render {
 	bool patient;
 };
 
-#define INLINE_BYTES_MAX                                    \
-	65536 /* rendered by the thread that takes requests \
-	       */
+/* What the thread that takes requests renders by itself. */
+#define INLINE_BYTES_MAX 65536
 
 static int render_write(void *arg, const char *data, size_t n)
 {

@@ -53,7 +53,8 @@ int place_take_over(const char *path, struct err *err)
 	struct statfs fs;
 
 	/* Not stat(): the kernel may remember the attributes of the dead. */
-	if (statfs(path, &fs) == 0 || errno != ENOTCONN)
+	if (statfs(path, &fs) == 0 ||
+	    (errno != ENOTCONN && errno != ECONNABORTED))
 		return 0;
 	log_notice("'%s' is what a killed daemon has left: taken over", path);
 	if (umount2(path, MNT_DETACH) < 0 && run_fusermount(path, "-uz") < 0)
