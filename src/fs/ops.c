@@ -27,7 +27,6 @@
 #define DIR_TIMEOUT      30.0
 #define LISTED_TIMEOUT   0.01 /* of attributes that came with a listing */
 #define FLEETING_TIMEOUT 0.001
-#define OPENED_TIMEOUT   0.001 /* of a version that somebody has open */
 #define FOREVER_TIMEOUT  86400.0
 
 static struct call *call_new(fuse_req_t req, enum call_op op, fuse_ino_t ino)
@@ -132,7 +131,9 @@ static int reply_version(struct call *call, const struct version *v)
 	struct stat st;
 
 	fill_attr(call->mount, &node, v->size, v->time, &st);
-	fuse_reply_attr(call->req, &st, OPENED_TIMEOUT);
+	fuse_reply_attr(call->req, &st,
+			call->mount->options->kernel_cache ? FOREVER_TIMEOUT
+							   : 0);
 	return 0;
 }
 
@@ -179,10 +180,7 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 	r = ops->facts(call, rd, &node, &facts);
 	if (r == 0 && facts.node.tag == node.tag) {
 		fill_attr(m, &node, facts.size, facts.time, &st);
-		fuse_reply_attr(call->req, &st,
-				is_open && m->attr_timeout < OPENED_TIMEOUT
-					? OPENED_TIMEOUT
-					: m->attr_timeout);
+		fuse_reply_attr(call->req, &st, m->attr_timeout);
 		return 0;
 	}
 	if (r == -EWOULDBLOCK || r == -EINPROGRESS)
@@ -244,8 +242,32 @@ static int get_version(struct call *call, struct artifact_read *rd,
 	return r;
 }
 
+/*
+ * An open file. The kernel says FLUSH at close(2) and waits for it, RELEASE
+ * some time later: from the first on, the version is nobody's in particular,
+ * and stat by path must not be told of it.
+ */
+struct handle {
+	struct version *v; /* a reference */
+	_Atomic bool closed;
+};
+
+static void handle_close(struct mount *m, struct handle *h)
+{
+	if (!atomic_exchange(&h->closed, true))
+		versions_close(m->versions, h->v);
+}
+
+static void handle_free(struct mount *m, struct handle *h)
+{
+	handle_close(m, h);
+	versions_unref(m->versions, h->v);
+	free(h);
+}
+
 static int run_open(struct call *call, struct artifact_read *rd)
 {
+	struct handle *h;
 	struct version *v;
 	int r;
 
@@ -255,12 +277,17 @@ static int run_open(struct call *call, struct artifact_read *rd)
 	r = get_version(call, rd, &v);
 	if (r < 0)
 		return r;
+	h = calloc(1, sizeof(*h));
+	if (!h) {
+		versions_unref(call->mount->versions, v);
+		return -ENOMEM;
+	}
+	h->v = v;
 	versions_open(call->mount->versions, v);
-	call->fi.fh = (uintptr_t)v;
+	call->fi.fh = (uintptr_t)h;
 	call->fi.keep_cache = 1;
-	call->fi.noflush = 1;
 	if (fuse_reply_open(call->req, &call->fi) < 0)
-		versions_close(call->mount->versions, v); /* interrupted */
+		handle_free(call->mount, h); /* interrupted */
 	return 0;
 }
 
@@ -560,7 +587,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 	if (!call)
 		return;
 	if (fi) {
-		(void)reply_version(call, (struct version *)fi->fh);
+		(void)reply_version(call, ((struct handle *)fi->fh)->v);
 		free(call);
 		return;
 	}
@@ -591,8 +618,19 @@ static void op_release(fuse_req_t req, fuse_ino_t ino,
 
 	(void)ino;
 	if (fi->fh)
-		versions_close(m->versions, (struct version *)fi->fh);
+		handle_free(m, (struct handle *)fi->fh);
 	fuse_reply_err(req, 0);
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct mount *m = fuse_req_userdata(req);
+
+	(void)ino;
+	if (fi->fh)
+		handle_close(m, (struct handle *)fi->fh);
+	/* ENOSYS: without handles there is nothing to hear about. */
+	fuse_reply_err(req, m->options->kernel_cache ? ENOSYS : 0);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -609,7 +647,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		call_run(call);
 		return;
 	}
-	r = reply_slice(call, (const struct version *)fi->fh);
+	r = reply_slice(call, ((const struct handle *)fi->fh)->v);
 	if (r < 0)
 		fuse_reply_err(req, reply_errno(r));
 	free(call);
@@ -765,6 +803,7 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.create = op_create,
 	.open = op_open,
 	.read = op_read,
+	.flush = op_flush,
 	.release = op_release,
 	.opendir = op_opendir,
 	.readdir = op_readdir,

@@ -327,10 +327,9 @@ void versions_open(struct versions *vs, struct version *v)
 
 void versions_close(struct versions *vs, struct version *v)
 {
-	lock_take(&vs->lock);
+	LOCK_SCOPE(&vs->lock);
+
 	v->n_open--;
-	lock_drop(&vs->lock);
-	versions_unref(vs, v);
 }
 
 bool versions_is_open(struct versions *vs, fuse_ino_t ino)

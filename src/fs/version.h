@@ -67,7 +67,10 @@ void versions_reset(struct versions *vs);
 /* Takes bytes while rendering, in order. For artifact_sink. */
 int versions_write(struct version *v, const char *data, size_t n,
 		   struct store *store);
-/* A reference becomes that of an open file, until versions_close(). */
+/*
+ * An open file counts from versions_open() to versions_close(). It keeps its
+ * reference beyond that, until versions_unref().
+ */
 void versions_open(struct versions *vs, struct version *v);
 void versions_close(struct versions *vs, struct version *v);
 /* Does anybody have this version open? */
