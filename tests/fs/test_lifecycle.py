@@ -1,5 +1,6 @@
 """From the start of a daemon to its end, however it comes about."""
 import concurrent.futures
+import contextlib
 import errno
 import json
 import os
@@ -350,8 +351,19 @@ def test_open_file_is_read_to_its_end(work, mounts, sig):
     assert mount.process.wait(TIMEOUT) == 0
 
 
+@contextlib.contextmanager
+def opened(path):
+    """An open file whose daemon may be dead by the time it is closed."""
+    file = open(path, "rb", buffering=0)
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
+
+
 def test_second_signal_ends_at_once(mnt):
-    with open(mnt / PARIS / "fact.csv", "rb", buffering=0) as file:
+    with opened(mnt / PARIS / "fact.csv") as file:
         file.read(1)
         mnt.process.send_signal(signal.SIGTERM)
         wait_for("the mount to go", lambda: not is_mounted(mnt.path))
@@ -446,7 +458,7 @@ def test_killed_and_mounted_again(mounts, sales, work, options):
 
 
 def test_killed_while_a_file_is_open(mounts, mnt, sales):
-    with open(mnt / PARIS / "fact.csv", "rb", buffering=0) as file:
+    with opened(mnt / PARIS / "fact.csv") as file:
         mnt.kill()
         mount = mount_again(mounts, sales, mnt.path)
         assert files(mount / "data")
