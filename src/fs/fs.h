@@ -11,6 +11,8 @@
  * Functions that work on a call return 0, a negative errno, or
  *	-EWOULDBLOCK	 start again in the pool
  *	-EINPROGRESS	 parked; whoever parked it sees to it
+ *	-EALREADY		 what others do must end first: try for
+ *busy_timeout
  */
 
 #include <stdatomic.h>
@@ -81,6 +83,7 @@ struct call {
 	fuse_req_t req;
 	enum call_op op;
 	bool patient;
+	mono_us_t deadline; /* for -EALREADY; 0: it did not happen yet */
 	fuse_ino_t ino;
 	size_t size;
 	off_t off;

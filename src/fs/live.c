@@ -414,7 +414,7 @@ static int dir_lookup(struct call *call, struct artifact_read *rd,
 	if (r == 0)
 		r = artifact_lookup(rd, &dir, name, len, &entry);
 	if (r == -ENOENT && artifact_check_listing(rd) < 0)
-		r = -EBUSY;
+		r = -EALREADY;
 	if (r < 0)
 		return r;
 	*ret = (struct node){
@@ -448,9 +448,9 @@ static int dir_list(struct call *call, struct artifact_read *rd,
 	int r;
 
 	(void)call;
-	r = artifact_check_listing(rd);
-	if (r == 0)
-		r = artifact_dir(rd, node->id, &dir);
+	if (artifact_check_listing(rd) < 0)
+		return -EALREADY;
+	r = artifact_dir(rd, node->id, &dir);
 	if (r < 0)
 		return r;
 	if (dir.level + 1 == rd->model->n_dims)

@@ -22,10 +22,12 @@
 #include <unistd.h>
 
 #include "fs/fs.h"
+#include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
 
 #define DIR_TIMEOUT      30.0
-#define LISTED_TIMEOUT   0.01 /* of attributes that came with a listing */
+#define LISTED_TIMEOUT   0.01  /* of attributes that came with a listing */
+#define RETRY_US         20000 /* between two tries of a call */
 #define FLEETING_TIMEOUT 0.001
 #define FOREVER_TIMEOUT  86400.0
 
@@ -496,6 +498,8 @@ static int call_try(struct call *call)
 static int reply_errno(int r)
 {
 	switch (-r) {
+	case EALREADY:
+		return EBUSY;
 	case EBADMSG:
 	case ENODATA:
 	case ECANCELED:
@@ -505,13 +509,25 @@ static int reply_errno(int r)
 	}
 }
 
+/* Is there time to try again, a little later? */
+static bool may_retry(struct call *call)
+{
+	mono_us_t now = clock_mono();
+
+	if (!call->deadline)
+		call->deadline =
+			now + (mono_us_t)call->mount->options->busy_ms * 1000;
+	call->task.due = now + RETRY_US;
+	return now < call->deadline;
+}
+
 static void call_run(struct call *call)
 {
 	int r = call_try(call);
 
 	if (r == -EINPROGRESS)
 		return; /* not ours any more */
-	if (r == -EWOULDBLOCK) {
+	if (r == -EWOULDBLOCK || (r == -EALREADY && may_retry(call))) {
 		call_submit(call);
 		return;
 	}
@@ -539,7 +555,8 @@ void call_submit(struct call *call)
 
 	call->patient = true;
 	call->next = NULL;
-	call->task = (struct pool_task){.func = call_task};
+	call->task =
+		(struct pool_task){.func = call_task, .due = call->task.due};
 	r = pool_submit(call->mount->pool, &call->task);
 	if (r < 0) {
 		fuse_reply_err(call->req, -r);

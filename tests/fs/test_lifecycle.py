@@ -777,4 +777,4 @@ def test_listing_while_64_readers_wait(work, mounts):
           f" longest {max(times):.3f} s")
     rows = (2 << 20) // 1000
     assert all(s > rows * 1000 for s in sizes)
-    assert max(times) < 1
+    assert max(times) < (10 if os.environ.get("OUTBOXFS_SANITIZER") else 1)
