@@ -583,6 +583,9 @@ int artifact_lookup(struct artifact_read *rd, const struct artifact_node *dir,
 		break;
 	case NAME_HASHED:
 		r = try_near(&s, &parts.label);
+		/* The label may be whole, or NULL, and the key too long. */
+		if (r == 0)
+			r = try_text(&s, &parts.label, parts.label_null, true);
 		break;
 	}
 	if (r < 0)

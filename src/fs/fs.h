@@ -62,6 +62,7 @@ struct mount {
 	struct lock texts_lock;
 	struct text readme; /* under texts_lock */
 	struct text status;
+	struct handle *handles; /* open files; under texts_lock */
 
 	struct watch *watch;
 };
@@ -172,6 +173,7 @@ NODISCARD int live_known(struct call *call, struct artifact_read *rd,
 void mount_ready(struct mount *m);
 
 /* ops.c */
+void handles_free(struct mount *m); /* those that no RELEASE came for */
 extern const struct fuse_lowlevel_ops fs_ops;
 
 /* session.c: serves requests until the session ends; n threads. */

@@ -324,6 +324,7 @@ static void close_all(struct mount *m)
 	if (m->knowledge && m->artifact)
 		knowledge_save(m->knowledge, m->artifact);
 	knowledge_free(m->knowledge);
+	handles_free(m);
 	versions_free(m->versions);
 	store_free(m->store);
 	artifact_free(m->artifact);

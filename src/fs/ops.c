@@ -250,6 +250,8 @@ static int get_version(struct call *call, struct artifact_read *rd,
  * and stat by path must not be told of it.
  */
 struct handle {
+	struct handle *next; /* in the mount's list */
+	struct handle **link;
 	struct version *v; /* a reference */
 	_Atomic bool closed;
 };
@@ -260,11 +262,38 @@ static void handle_close(struct mount *m, struct handle *h)
 		versions_close(m->versions, h->v);
 }
 
+static void handle_add(struct mount *m, struct handle *h)
+{
+	LOCK_SCOPE(&m->texts_lock);
+
+	h->next = m->handles;
+	h->link = &m->handles;
+	if (h->next)
+		h->next->link = &h->next;
+	m->handles = h;
+}
+
+static void handle_remove(struct mount *m, struct handle *h)
+{
+	LOCK_SCOPE(&m->texts_lock);
+
+	*h->link = h->next;
+	if (h->next)
+		h->next->link = h->link;
+}
+
 static void handle_free(struct mount *m, struct handle *h)
 {
+	handle_remove(m, h);
 	handle_close(m, h);
 	versions_unref(m->versions, h->v);
 	free(h);
+}
+
+void handles_free(struct mount *m)
+{
+	while (m->handles)
+		handle_free(m, m->handles);
 }
 
 static int run_open(struct call *call, struct artifact_read *rd)
@@ -285,6 +314,7 @@ static int run_open(struct call *call, struct artifact_read *rd)
 		return -ENOMEM;
 	}
 	h->v = v;
+	handle_add(call->mount, h);
 	versions_open(call->mount->versions, v);
 	call->fi.fh = (uintptr_t)h;
 	call->fi.keep_cache = 1;
