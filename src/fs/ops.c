@@ -215,8 +215,16 @@ static int get_version(struct call *call, struct artifact_read *rd,
 	if (!ops->facts)
 		return -EISDIR;
 	/* It was rendered for the lookup just before. */
-	if (is_fleeting(&node))
-		return versions_find(vs, call->ino, ret) == 0 ? 0 : -ESTALE;
+	if (is_fleeting(&node)) {
+		if (versions_find(vs, call->ino, ret) < 0)
+			return -ESTALE;
+		/* And for one open: the next may be of another commit. */
+		if (!(node.tag & NODE_TAG_PROVISIONAL) ||
+		    !atomic_exchange(&(*ret)->taken, true))
+			return 0;
+		versions_unref(vs, *ret);
+		return -ESTALE;
+	}
 
 	r = ops->facts(call, rd, &node, &facts);
 	if (r == 0 && facts.node.tag != node.tag)

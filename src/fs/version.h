@@ -6,6 +6,9 @@
  * open, and for a while after. Any thread.
  */
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "outboxfs/base/buf.h"
 #include "outboxfs/base/hash.h"
 #include "outboxfs/store/store.h"
@@ -35,9 +38,10 @@ struct version {
 	struct call *waiting; /* parked calls */
 
 	/* the renderer's until ready, then fixed */
-	struct buf mem; /* the bytes, unless they are in fd */
-	int fd;         /* -1, or an unnamed file */
-	int64_t size;   /* bytes */
+	_Atomic bool taken; /* a provisional one: by an open */
+	struct buf mem;     /* the bytes, unless they are in fd */
+	int fd;             /* -1, or an unnamed file */
+	int64_t size;       /* bytes */
 	int64_t rows;
 	wall_s_t time;
 	uint8_t sha256[SHA256_BYTES];
