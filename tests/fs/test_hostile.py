@@ -30,6 +30,23 @@ def wait_for(what, condition, seconds=20):
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+def settle(path):
+    """
+    Until the log is empty and nothing will be written to it by the daemon: a
+    log that stays behind is another file's once the database is replaced.
+    """
+    def timeline(db, query):
+        return run("sqlite3", db, query).stdout
+
+    wait_for("what is known to be saved", lambda: timeline(
+        f"{path}.outboxfs/store.db",
+        "SELECT value FROM setting WHERE name = 'timeline'") == timeline(
+        path, "SELECT timeline FROM outboxfs_model"))
+    wait_for("an empty log", lambda: run(
+        "sqlite3", path, "PRAGMA wal_checkpoint(TRUNCATE)"
+    ).stdout.startswith("0|0|0"))
+
+
 def connect(path):
     """Texts as bytes, so that none is refused; each statement commits."""
     db = sqlite3.connect(path, isolation_level=None)
@@ -1082,6 +1099,7 @@ def test_replaced_by_another_adopted_database(work, mounts, sales):
     other = values_db(work / "other.db", ["a", "b"])
     with contextlib.closing(connect(other)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    settle(sales)
     os.rename(sales, work / "away.db")
     os.rename(other, sales)
     wait_for("another model",
@@ -1090,6 +1108,7 @@ def test_replaced_by_another_adopted_database(work, mounts, sales):
     check_values(mount, sales)
     assert not (mount / PARIS).exists()
     assert os.listdir(mount / "setup") == []
+    settle(sales)
     os.rename(work / "away.db", sales)
     wait_for("the old model",
              lambda: health(mount).get("model", {}).get("name") == "sales")
@@ -1101,11 +1120,13 @@ def test_replaced_by_another_adopted_database(work, mounts, sales):
 def test_replaced_by_nothing_good(work, mounts, sales, what):
     mount = mounts(sales, work / "mnt")
     check_sales(mount, sales)
+    settle(sales)
     os.rename(sales, work / "away.db")
     if what == "directory":
         sales.mkdir()
     elif what == "not adopted":
-        run("sqlite3", sales, "CREATE TABLE x(y)")
+        run("sqlite3", "-cmd", ".timeout 10000", sales,
+            "CREATE TABLE x(y)")
     else:
         sales.write_bytes(os.urandom(8192) if what == "random" else b"")
     gone(mount, sales)
