@@ -14,25 +14,25 @@
 
 #define EXIT_USAGE 2
 
-struct command {
+struct cli_command {
 	const char *name;
 	const char *summary; /* one line for outboxfs --help */
 	const char *usage;   /* the whole of outboxfs NAME --help */
 	int (*run)(int argc, char **argv);
 };
 
-extern const struct command cmd_abandon;
-extern const struct command cmd_adopt;
-extern const struct command cmd_init;
-extern const struct command cmd_model;
-extern const struct command cmd_mount;
-extern const struct command cmd_status;
+extern const struct cli_command cmd_abandon;
+extern const struct cli_command cmd_adopt;
+extern const struct cli_command cmd_init;
+extern const struct cli_command cmd_model;
+extern const struct cli_command cmd_mount;
+extern const struct cli_command cmd_status;
 
 /* "outboxfs: <reason>" to stderr; returns 1. */
 int cli_fail(const struct err *err, int r);
 
 /* "outboxfs: <what>", a hint at --help, to stderr; returns 2. */
-int cli_usage(const struct command *cmd, const char *fmt, ...) PRINTF(2, 3);
+int cli_usage(const struct cli_command *cmd, const char *fmt, ...) PRINTF(2, 3);
 
 /*
  * Options of a command, a row each. Long options take their value as
@@ -49,5 +49,5 @@ struct cli_option {
  * Takes options out of argv and counts what is left at its beginning.
  * 0; 1: --help was printed; 2: used wrongly, and said so.
  */
-int cli_parse(const struct command *cmd, const struct cli_option *options,
+int cli_parse(const struct cli_command *cmd, const struct cli_option *options,
 	      size_t n_options, int *argc, char **argv);

@@ -21,7 +21,7 @@ static int run(int argc, char **argv)
 	return 0;
 }
 
-const struct command cmd_abandon = {
+const struct cli_command cmd_abandon = {
 	.name = "abandon",
 	.summary = "remove everything of ours from a database",
 	.usage =

@@ -89,7 +89,7 @@ static int run(int argc, char **argv)
 	return suggesting ? suggest(argv[0]) : adopt(argv[0], model, no_index);
 }
 
-const struct command cmd_adopt = {
+const struct cli_command cmd_adopt = {
 	.name = "adopt",
 	.summary = "take an existing database as it is, with a model",
 	.usage =

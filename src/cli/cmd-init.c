@@ -21,7 +21,7 @@ static int run(int argc, char **argv)
 	return 0;
 }
 
-const struct command cmd_init = {
+const struct cli_command cmd_init = {
 	.name = "init",
 	.summary = "make a database with the built-in data-management model",
 	.usage =

@@ -24,7 +24,7 @@ static int run(int argc, char **argv)
 	return 0;
 }
 
-const struct command cmd_model = {
+const struct cli_command cmd_model = {
 	.name = "model",
 	.summary = "print the model of a database",
 	.usage =

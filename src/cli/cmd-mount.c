@@ -42,7 +42,7 @@ static int run(int argc, char **argv)
 	return r < 0 ? cli_fail(&err, r) : 0;
 }
 
-const struct command cmd_mount = {
+const struct cli_command cmd_mount = {
 	.name = "mount",
 	.summary = "mount a database as files",
 	.usage =

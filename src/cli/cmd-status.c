@@ -110,7 +110,7 @@ static int run(int argc, char **argv)
 	return r < 0 ? cli_fail(&err, r) : 0;
 }
 
-const struct command cmd_status = {
+const struct cli_command cmd_status = {
 	.name = "status",
 	.summary = "show model, counts and who serves a database",
 	.usage =

@@ -8,7 +8,7 @@
 #include "config.h"
 
 /* In the order of the alphabet. */
-static const struct command *const commands[] = {
+static const struct cli_command *const commands[] = {
 	&cmd_abandon, &cmd_adopt, &cmd_init,
 	&cmd_model,   &cmd_mount, &cmd_status,
 };
@@ -31,7 +31,7 @@ int cli_fail(const struct err *err, int r)
 	return 1;
 }
 
-int cli_usage(const struct command *cmd, const char *fmt, ...)
+int cli_usage(const struct cli_command *cmd, const char *fmt, ...)
 {
 	va_list args;
 
@@ -65,7 +65,7 @@ static const struct cli_option *find_option(const struct cli_option *options,
 	return NULL;
 }
 
-static int take_option(const struct command *cmd,
+static int take_option(const struct cli_command *cmd,
 		       const struct cli_option *options, size_t n, char *word,
 		       char *next, int *ret_used)
 {
@@ -99,7 +99,7 @@ static int take_option(const struct command *cmd,
 	return buf_str(option->list) ? 0 : EXIT_USAGE;
 }
 
-int cli_parse(const struct command *cmd, const struct cli_option *options,
+int cli_parse(const struct cli_command *cmd, const struct cli_option *options,
 	      size_t n_options, int *argc, char **argv)
 {
 	int n = 0;

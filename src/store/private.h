@@ -1,9 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+/*
+ * Inside the store. There is one writing connection, behind lock, and a pool
+ * of readers. A draft stages what it is given in TEMP tables of the writing
+ * connection, with the lock taken for each call; from draft_apply() to
+ * draft_commit() (or draft_free()) its thread holds the lock, because the
+ * connection is in the draft's transaction.
+ */
+
+#include "outboxfs/base/buf.h"
 #include "outboxfs/base/lock.h"
+#include "outboxfs/base/value.h"
 #include "outboxfs/db/db.h"
+#include "outboxfs/store/object.h"
 #include "outboxfs/store/store.h"
+
+struct packs;
+struct draft;
 
 struct store {
 	/* fixed after store_open() */
@@ -11,11 +25,59 @@ struct store {
 	int dir_fd; /* -1: in memory */
 	int lock_fd;
 	struct db_pool *pool; /* owned; of readers; NULL: in memory */
+	struct packs *packs;  /* owned; pack.c */
 
 	/* under lock */
 	struct lock lock;
-	struct db *writer; /* owned */
+	struct db *writer;   /* owned */
+	struct draft *draft; /* the one there is, or NULL; borrowed */
 };
+
+#define UNTIL_OPEN INT64_MAX /* of what lasts */
 
 /* schema.c: brings store.db up to this program's version, step by step. */
 NODISCARD int store_migrate(struct db *db, struct err *err);
+
+/* A connection for reading what is committed; put back what was got. */
+NODISCARD int store_reader_get(struct store *store, struct db **ret);
+void store_reader_put(struct store *store, struct db *db);
+
+/* value.c: a value as bytes, equal exactly for equal values; and back. */
+NODISCARD int value_encode(const struct value *v, struct buf *ret);
+/* Bytes stay in data. -EBADMSG. */
+NODISCARD int value_decode(const void *data, size_t n, struct value *ret);
+
+/* object.c: a row of the statement object_get, object_find, … */
+NODISCARD int object_get_on(struct db *db, int64_t id, struct object *ret);
+
+/*
+ * pack.c. At the start packs end where store.db says: what is behind is cut
+ * off, and files that it does not name are removed.
+ */
+NODISCARD int packs_new(struct store *store, struct packs **ret,
+			struct err *err);
+struct packs *packs_free(struct packs *p);
+
+/*
+ * Appending: a draft's, or compaction's. Space is given out to any thread;
+ * pack_append_sync() makes all of it durable, new files' names too. Unless
+ * the index says then that the bytes are there, pack_append_free() cuts them
+ * off again.
+ */
+struct pack_append;
+NODISCARD int pack_append_begin(struct store *store, struct db *db,
+				struct pack_append **ret);
+NODISCARD int pack_append(struct pack_append *a, const void *data, size_t n,
+			  int64_t *ret_pack, int64_t *ret_offset);
+/* The same for n bytes of a file. */
+NODISCARD int pack_append_file(struct pack_append *a, int fd, int64_t n,
+			       int64_t *ret_pack, int64_t *ret_offset);
+NODISCARD int pack_append_sync(struct pack_append *a);
+/* Writes the packs' new ends into the index: part of its transaction. */
+NODISCARD int pack_append_index(struct pack_append *a, struct db *db);
+/* committed: the transaction was. */
+struct pack_append *pack_append_free(struct pack_append *a, bool committed);
+
+/* draft.c: the connection in its transaction, after draft_apply(). */
+struct db *draft_db(struct draft *d);
+int64_t draft_snapshot(const struct draft *d);

@@ -5,9 +5,10 @@
 #include "store/private.h"
 
 extern const char schema_0001_sql[];
+extern const char schema_0002_sql[];
 
 /* A fresh store climbs the same ladder as an old one. */
-static const char *const steps[] = {schema_0001_sql};
+static const char *const steps[] = {schema_0001_sql, schema_0002_sql};
 
 static int climb(struct db *db, size_t step, struct err *err)
 {

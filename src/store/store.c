@@ -224,7 +224,7 @@ int store_memfile(int *ret_fd)
 }
 
 /* A reader's connection, or the only one there is, with the lock held. */
-static int get_reader(struct store *store, struct db **ret)
+int store_reader_get(struct store *store, struct db **ret)
 {
 	if (store->pool)
 		return db_pool_get(store->pool, 5000, ret, NULL);
@@ -233,7 +233,7 @@ static int get_reader(struct store *store, struct db **ret)
 	return 0;
 }
 
-static void put_reader(struct store *store, struct db *db)
+void store_reader_put(struct store *store, struct db *db)
 {
 	if (store->pool)
 		db_pool_put(store->pool, db);
@@ -274,11 +274,11 @@ int store_known_get(struct store *store, int64_t table, int64_t pov,
 	struct db *db;
 	int r;
 
-	r = get_reader(store, &db);
+	r = store_reader_get(store, &db);
 	if (r < 0)
 		return r;
 	r = known_get(db, table, pov, ret);
-	put_reader(store, db);
+	store_reader_put(store, db);
 	return r;
 }
 

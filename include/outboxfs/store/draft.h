@@ -125,9 +125,9 @@ NODISCARD int draft_apply(struct draft *d, const struct draft_head *head,
 			  int64_t *ret_snapshot, struct err *err);
 
 struct draft_outbox {
-	const char *name; /* in outbox/ */
-	bool overwrite;   /* takes the place of one that has this name */
-	const char *type; /* "all", … */
+	const char *name;    /* in outbox/ */
+	bool overwrite;      /* takes the place of one that has this name */
+	const char *type;    /* "all", … */
 	const char *channel; /* whose mark moves; NULL: none does */
 	bool selected;       /* POVs as draft_select() said; else all */
 	int64_t params;      /* objects: SnapshotParams.json */

@@ -10,8 +10,8 @@
  * Any thread.
  */
 
-#include "outboxfs/base/err.h"
 #include "outboxfs/base/buf.h"
+#include "outboxfs/base/err.h"
 #include "outboxfs/store/store.h"
 
 enum job_state {

@@ -18,13 +18,13 @@
 
 struct object {
 	int64_t id;
-	int64_t size;   /* bytes, as rendered */
-	int64_t packed; /* bytes in the pack */
-	int64_t rows;   /* without the header; documents: 0 */
-	int64_t pack;   /* id */
-	int64_t offset; /* bytes, in the pack */
-	uint32_t crc;   /* CRC-32 of the rendered bytes */
-	uint16_t method; /* as in ZIP: 0 stored, 8 deflate */
+	int64_t size;                 /* bytes, as rendered */
+	int64_t packed;               /* bytes in the pack */
+	int64_t rows;                 /* without the header; documents: 0 */
+	int64_t pack;                 /* id */
+	int64_t offset;               /* bytes, in the pack */
+	uint32_t crc;                 /* CRC-32 of the rendered bytes */
+	uint16_t method;              /* as in ZIP: 0 stored, 8 deflate */
 	uint8_t sha256[SHA256_BYTES]; /* of the rendered bytes */
 };
 

@@ -3,7 +3,8 @@
 
 /*
  * ZIPs in outbox/. An entry is a selection over a snapshot; its bytes are
- * computed when they are read (package.h, format/zip.h). Ids are never reused.
+ * computed when they are read (package.h, format/zip-layout.h). Ids are never
+ * reused.
  *
  * Any thread. Errors as db.h.
  */

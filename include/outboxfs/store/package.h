@@ -3,8 +3,8 @@
 
 /*
  * What a ZIP shows: a selection of the files of one snapshot, by path. A
- * package is a list in memory; the ZIP is its layout (format/zip.h), whose
- * sources are packs. Sizes: about 200 bytes a file while it is listed.
+ * package is a list in memory; the ZIP is its layout (format/zip-layout.h),
+ *whose sources are packs. Sizes: about 200 bytes a file while it is listed.
  *
  *	setup/<table>.csv
  *	data/<loc>/<cat>/<per>/<status table>.csv
@@ -12,7 +12,9 @@
  *	data/SnapshotParams.json, datapackage.json	where they are given
  */
 
-#include "outboxfs/format/zip.h"
+#include "outboxfs/base/arena.h"
+#include "outboxfs/base/value.h"
+#include "outboxfs/format/zip-layout.h"
 #include "outboxfs/store/draft.h"
 
 struct package_file {
@@ -47,7 +49,7 @@ struct package_spec {
 	int64_t outbox; /* 0: the one that the draft is about to make */
 	int64_t params; /* objects, or 0: without */
 	int64_t document; /* datapackage.json */
-	wall_s_t time;  /* of the documents */
+	wall_s_t time;    /* of the documents */
 };
 
 /* draft NULL: what is committed. With one: its state after draft_apply(). */
@@ -55,7 +57,7 @@ NODISCARD int package_list(struct store *store, struct draft *draft,
 			   const struct package_spec *spec,
 			   struct package **ret);
 /* Sources of the ZIP are pack ids. */
-NODISCARD int package_zip(const struct package *p, struct zip **ret);
+NODISCARD int package_zip(const struct package *p, struct zip_layout **ret);
 
 /*
  * POVs that a channel at snapshot base has not seen as they are in snapshot n:

@@ -44,8 +44,7 @@ NODISCARD int tree_dir(struct store *store, int64_t snapshot,
 /* A child by name: 1 and *ret_dir, 2 and *ret_file; -ENOENT. */
 NODISCARD int tree_lookup(struct store *store, int64_t snapshot,
 			  enum tree_area area, int64_t dir, const char *name,
-			  struct tree_dir *ret_dir,
-			  struct tree_file *ret_file);
+			  struct tree_dir *ret_dir, struct tree_file *ret_file);
 /*
  * Children with a cookie above after, in order of cookie: directories in
  * directories, files in POVs and setup/. The callback gets one of the two (the

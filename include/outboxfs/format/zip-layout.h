@@ -29,23 +29,25 @@ struct zip_entry {
 	int64_t position; /* where they begin there */
 };
 
-struct zip;
+struct zip_layout;
 
 /* -EINVAL: a name is empty or over 65,535 bytes; -ENOMEM, -EFBIG. */
-struct zip_builder;
-NODISCARD int zip_begin(struct zip_builder **ret);
-struct zip_builder *zip_builder_free(struct zip_builder *b);
-DEFINE_FREEP(zip_builder)
+struct zip_layout_draft;
+NODISCARD int zip_layout_begin(struct zip_layout_draft **ret);
+struct zip_layout_draft *zip_layout_draft_free(struct zip_layout_draft *b);
+DEFINE_FREEP(zip_layout_draft)
 /* The next entry; everything is copied. Callers give them sorted by name. */
-NODISCARD int zip_add(struct zip_builder *b, const struct zip_entry *e);
+NODISCARD int zip_layout_add(struct zip_layout_draft *b,
+			     const struct zip_entry *e);
 /* Ends building: *ret is immutable, and any thread may read it. */
-NODISCARD int zip_end(struct zip_builder *b, struct zip **ret);
-struct zip *zip_free(struct zip *z);
-DEFINE_FREEP(zip)
+NODISCARD int zip_layout_end(struct zip_layout_draft *b,
+			     struct zip_layout **ret);
+struct zip_layout *zip_layout_free(struct zip_layout *z);
+DEFINE_FREEP(zip_layout)
 
-int64_t zip_size(const struct zip *z); /* bytes of the whole */
-size_t zip_count(const struct zip *z); /* entries */
-size_t zip_memory(const struct zip *z); /* bytes that it takes */
+int64_t zip_layout_size(const struct zip_layout *z);  /* bytes of the whole */
+size_t zip_layout_count(const struct zip_layout *z);  /* entries */
+size_t zip_layout_memory(const struct zip_layout *z); /* bytes that it takes */
 
 /* Reads n bytes at position of a source, all of them; 0 or an errno. */
 typedef int (*zip_source_t)(void *arg, uint32_t source, int64_t position,
@@ -55,5 +57,6 @@ typedef int (*zip_source_t)(void *arg, uint32_t source, int64_t position,
  * The bytes from offset on, up to n; fewer only at the end. Returns how many,
  * or an errno of the source.
  */
-NODISCARD ssize_t zip_read(const struct zip *z, int64_t offset, void *ret,
-			   size_t n, zip_source_t source, void *arg);
+NODISCARD ssize_t zip_layout_read(const struct zip_layout *z, int64_t offset,
+				  void *ret, size_t n, zip_source_t source,
+				  void *arg);
