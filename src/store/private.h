@@ -78,6 +78,17 @@ NODISCARD int pack_append_index(struct pack_append *a, struct db *db);
 /* committed: the transaction was. */
 struct pack_append *pack_append_free(struct pack_append *a, bool committed);
 
+/*
+ * writer.c: objects of a draft, from any thread. 1 and *ret: an object with
+ * these bytes is in the index or staged (then its id is 0); 0: there is none.
+ */
+NODISCARD int draft_find_object(struct draft *d,
+				const uint8_t sha256[SHA256_BYTES],
+				struct object *ret);
+/* pieces: n bytes for object.pieces; NULL: none. Staged twice is once. */
+NODISCARD int draft_stage_object(struct draft *d, const struct object *o,
+				 const void *pieces, size_t n);
+
 /* draft.c: the connection in its transaction, after draft_apply(). */
 struct db *draft_db(struct draft *d);
 int64_t draft_snapshot(const struct draft *d);
