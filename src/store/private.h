@@ -42,6 +42,10 @@ NODISCARD int store_migrate(struct db *db, struct err *err);
 NODISCARD int store_reader_get(struct store *store, struct db **ret);
 void store_reader_put(struct store *store, struct db *db);
 
+/* A setting, in whatever transaction there is. */
+NODISCARD int store_setting_put(struct db *db, const char *name,
+				const char *value);
+
 /* value.c: a value as bytes, equal exactly for equal values; and back. */
 NODISCARD int value_encode(const struct value *v, struct buf *ret);
 /* Bytes stay in data. -EBADMSG. */

@@ -148,8 +148,15 @@ static int open_db(struct store *store, struct err *err)
 		return -ENOMEM;
 	config.path = path;
 	r = db_open(&config, &store->writer, err);
+	/*
+	 * What is said to others is on the disk before: full. A draft of
+	 * millions of files is staged in a file.
+	 */
 	if (r == 0 && path)
-		r = db_exec(store->writer, "PRAGMA journal_mode=WAL", err);
+		r = db_exec(store->writer,
+			    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+			    "PRAGMA temp_store=FILE",
+			    err);
 	if (r == 0)
 		r = store_migrate(store->writer, err);
 	if (r < 0 || !path)
@@ -282,7 +289,7 @@ int store_known_get(struct store *store, int64_t table, int64_t pov,
 	return r;
 }
 
-static int setting_put(struct db *db, const char *name, const char *value)
+int store_setting_put(struct db *db, const char *name, const char *value)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
@@ -333,21 +340,29 @@ int store_known_put(struct store *store, const struct store_known *known,
 {
 	LOCK_SCOPE(&store->lock);
 	CLEANUP(db_rollback) struct db_txn txn = DB_TXN_NULL;
+	int again;
 	int r;
 
-	r = db_begin_write(store->writer, &txn);
+	/* Often, and nothing is lost with it that cannot be rendered again. */
+	r = db_exec(store->writer, "PRAGMA synchronous=NORMAL", NULL);
+	if (r == 0)
+		r = db_begin_write(store->writer, &txn);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = put_known(store->writer, &known[i]);
 	if (r == 0)
-		r = setting_put(store->writer, "timeline", timeline);
-	return r < 0 ? r : db_commit(&txn);
+		r = store_setting_put(store->writer, "timeline", timeline);
+	if (r == 0)
+		r = db_commit(&txn);
+	db_rollback(&txn);
+	again = db_exec(store->writer, "PRAGMA synchronous=FULL", NULL);
+	return r < 0 ? r : again;
 }
 
 int store_announce_timeline(struct store *store, const char *next)
 {
 	LOCK_SCOPE(&store->lock);
 
-	return setting_put(store->writer, "next_timeline", next);
+	return store_setting_put(store->writer, "next_timeline", next);
 }
 
 int store_check_timeline(struct store *store, const char *timeline)

@@ -54,27 +54,33 @@ struct job {
 
 void job_deinit(struct job *job); /* for CLEANUP() */
 
-/* Adds a queued job. -EDQUOT: there are max_queued already. */
+/* Adds a queued job. -EDQUOT: there are max_queued already. -EROFS: the store
+ * lives in memory. */
 NODISCARD int job_submit(struct store *store, const char *kind,
 			 const char *request, const char *requested_by,
 			 unsigned max_queued, int64_t *ret);
 /* id 0: the latest. -ENOENT. ret is JOB_NULL or an earlier answer. */
 NODISCARD int job_get(struct store *store, int64_t id, struct job *ret);
 /* Ids above after, in order. The callback returns 0, 1 to stop, or an errno. */
+/* time: when it came into this state (aborting: processing). */
 typedef int (*job_func_t)(int64_t id, enum job_state state, wall_s_t time,
 			  void *arg);
 NODISCARD int job_list(struct store *store, int64_t after, job_func_t func,
 		       void *arg);
 
-/* The first that is queued (or was processing when its process died): 1 and
- * *ret in state processing; 0: none. */
+/*
+ * The first that is queued (or was processing when its process died): 1 and
+ * *ret in state processing; 0: none. For the one thread that runs jobs, while
+ * it runs none: what is aborting then is a dead process's, and ends.
+ */
 NODISCARD int job_claim(struct store *store, struct job *ret);
 /* 0: it is aborted (from queued) or aborting; -EALREADY: it has ended;
  * -ENOENT. */
 NODISCARD int job_abort(struct store *store, int64_t id);
 /*
  * Ends a job that draft_outbox() has not ended. state is one of the last
- * four; error is a sentence or NULL, counts JSON or NULL.
+ * four; error is a sentence or NULL, counts JSON or NULL. -EALREADY: it has
+ * ended; -ENOENT.
  */
 NODISCARD int job_end(struct store *store, int64_t id, enum job_state state,
 		      int error_number, const char *error, const char *counts);
