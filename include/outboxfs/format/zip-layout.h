@@ -8,9 +8,9 @@
  * entries give the same bytes for ever.
  *
  * Names are UTF-8 (general purpose bit 11), times UTC: the DOS fields, and
- * exactly in an extended timestamp (Info-ZIP, 0x5455). No data descriptors.
- * ZIP64 (4.5.3) where a size, an offset or the number of entries wants it,
- * and only there.
+ * exactly in an extended timestamp (Info-ZIP, 0x5455) from 1970 to 2038. No
+ * data descriptors. ZIP64 (4.5.3) where a size, an offset or the number of
+ * entries wants it, and only there.
  */
 
 #include <stdbool.h>
