@@ -563,6 +563,10 @@ static int set_word(struct parse *p, char *word, bool is_first)
 	struct item item = {.key = word, .form = FORM_WORD};
 	const char *bare = p->c->kind == COMMAND_ABORT ? "job" : "type";
 
+	if (has_control(word, strlen(word), ""))
+		return err_set(
+			p->err, -EINVAL,
+			"a control character between quotes or behind a backslash; leave it out");
 	if (equals) {
 		*equals = '\0';
 		item.value = equals + 1;

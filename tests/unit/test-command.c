@@ -192,6 +192,8 @@ static void test_export_refusals(void **state)
 		{"all file=a\x7f", "control character"},
 		{"all file=a\xc2\x85", "control character"},
 		{"all file=a\x1b[1m", "control character"},
+		{"all file='a\tb'", "control character"},
+		{"all file=a\\\tb", "control character"},
 		{"all file=\xff", "UTF-8"},
 		{"all file=\xed\xa0\x80", "UTF-8"},
 	};
