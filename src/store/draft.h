@@ -2,15 +2,9 @@
 #pragma once
 
 /*
- * What a draft is made of; draft.c, apply.c and writer.c know it.
- *
- * Objects are staged in a TEMP table of the writing connection, which
- * draft_begin() makes and draft_free() drops:
- *
- *	CREATE TEMP TABLE staged_object (
- *	  sha256 BLOB PRIMARY KEY, crc INTEGER, size INTEGER, rows INTEGER,
- *	  method INTEGER, packed INTEGER, pack INTEGER, offset INTEGER,
- *	  pieces BLOB) WITHOUT ROWID
+ * What a draft is made of; draft.c, apply.c and writer.c know it. What is
+ * staged lies in TEMP tables of the writing connection (schema/draft.sql),
+ * which draft_begin() makes and draft_free() drops.
  */
 
 #include <stdbool.h>
@@ -22,5 +16,19 @@ struct draft {
 	struct store *store;        /* borrowed */
 	struct pack_append *append; /* owned; begun with the draft */
 	bool applied;               /* the lock is ours, the transaction open */
-	int64_t snapshot;           /* after draft_apply() */
+	bool all_povs;              /* under the store's lock */
+	bool all_setup;
+	int64_t snapshot;     /* after draft_apply() */
+	int64_t last_dir;     /* ids given out; under the store's lock */
+	int64_t last_value;   /* likewise */
+	uint64_t n_timelines; /* the store's, when it began */
+	uint64_t n_forgotten; /* likewise */
+
+	/* after draft_apply() */
+	struct db_txn txn;
+	int64_t outbox; /* id that its ZIP will have */
+	int64_t job;
+	bool published; /* it has a ZIP */
+	bool written;   /* objects were added since the packs were synced */
+	bool committed; /* or it may be: what is in the packs stays */
 };

@@ -253,7 +253,7 @@ int job_claim(struct store *store, struct job *ret)
 {
 	LOCK_SCOPE(&store->lock);
 	CLEANUP(db_rollback) struct db_txn txn = DB_TXN_NULL;
-	int64_t id;
+	int64_t id = 0;
 	int claimed;
 	int r;
 

@@ -31,6 +31,8 @@ struct store {
 	struct lock lock;
 	struct db *writer;   /* owned */
 	struct draft *draft; /* the one there is, or NULL; borrowed */
+	uint64_t n_timelines; /* how often the timeline was written */
+	uint64_t n_forgotten; /* how often what was captured was forgotten */
 };
 
 #define UNTIL_OPEN INT64_MAX /* of what lasts */
@@ -42,6 +44,8 @@ NODISCARD int store_migrate(struct db *db, struct err *err);
 NODISCARD int store_reader_get(struct store *store, struct db **ret);
 void store_reader_put(struct store *store, struct db *db);
 
+/* A statement without parameters and without rows. */
+NODISCARD int store_run(struct db *db, size_t statement);
 /* A setting, in whatever transaction there is. */
 NODISCARD int store_setting_put(struct db *db, const char *name,
 				const char *value);

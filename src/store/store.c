@@ -248,6 +248,16 @@ void store_reader_put(struct store *store, struct db *db)
 		lock_drop(&store->lock);
 }
 
+/* A statement without parameters and without rows. */
+int store_run(struct db *db, size_t statement)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(db, statement, &stmt);
+	return r < 0 ? r : db_step(stmt);
+}
+
 static int known_get(struct db *db, int64_t table, int64_t pov,
 		     struct store_known *ret)
 {
@@ -354,6 +364,8 @@ int store_known_put(struct store *store, const struct store_known *known,
 	if (r == 0)
 		r = db_commit(&txn);
 	db_rollback(&txn);
+	if (r == 0)
+		store->n_timelines++;
 	again = db_exec(store->writer, "PRAGMA synchronous=FULL", NULL);
 	return r < 0 ? r : again;
 }
@@ -368,7 +380,7 @@ int store_announce_timeline(struct store *store, const char *next)
 int store_check_timeline(struct store *store, const char *timeline)
 {
 	LOCK_SCOPE(&store->lock);
-	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	CLEANUP(db_rollback) struct db_txn txn = DB_TXN_NULL;
 	int r;
 
 	r = setting_is(store->writer, "timeline", timeline);
@@ -376,6 +388,14 @@ int store_check_timeline(struct store *store, const char *timeline)
 		r = setting_is(store->writer, "next_timeline", timeline);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = db_stmt(store->writer, STORE_KNOWN_CLEAR, &stmt);
-	return r < 0 ? r : db_step(stmt);
+	r = db_begin_write(store->writer, &txn);
+	if (r == 0)
+		r = store_run(store->writer, STORE_KNOWN_CLEAR);
+	if (r == 0)
+		r = store_run(store->writer, STORE_CAPTURED_CLEAR);
+	if (r == 0)
+		r = db_commit(&txn);
+	if (r == 0)
+		store->n_forgotten++;
+	return r;
 }

@@ -12,6 +12,10 @@
  * begins the transaction and gives the snapshot its number, whatever the ZIP
  * needs to know (package.h), draft_outbox(), draft_commit().
  *
+ * The thread that has called draft_apply() must not call other functions that
+ * write to the store (job_log() and so on) before it commits or frees: the
+ * writing connection is in the draft's transaction, and others wait for it.
+ *
  * Errors beside those of db.h: -ENOSPC, -EIO from writing packs; -EDQUOT: the
  * store would be over its limit.
  */
@@ -29,7 +33,11 @@ NODISCARD int draft_begin(struct store *store, struct draft **ret,
 struct draft *draft_free(struct draft *d); /* undoes what is not committed */
 DEFINE_FREEP(draft)
 
-/* What the last captures knew; zeros: everything must be read anew. */
+/*
+ * What the last captures knew; zeros: everything must be read anew.
+ * store_check_timeline() forgets it where the database is another one; so it
+ * must have been called before.
+ */
 struct captured {
 	int64_t setup_change; /* change number */
 	int64_t data_change;
@@ -90,6 +98,7 @@ NODISCARD int draft_all_setup(struct draft *d);
 /* A file of a POV (0: of setup/): this object, or the same as before. */
 NODISCARD int draft_file(struct draft *d, int64_t pov, int64_t table,
 			 const uint8_t sha256[SHA256_BYTES], wall_s_t time);
+/* -ENOENT: there is none in the present state. */
 NODISCARD int draft_same_file(struct draft *d, int64_t pov, int64_t table);
 
 /*
@@ -119,7 +128,8 @@ struct draft_head {
 /*
  * Ends putting in: syncs the packs, begins the transaction and applies
  * everything. *ret_snapshot is its number. Until draft_commit() the functions
- * of package.h see the new state, others the old one.
+ * of package.h see the new state, others the old one. -ESTALE: since the draft
+ * was begun the database was found to be another one.
  */
 NODISCARD int draft_apply(struct draft *d, const struct draft_head *head,
 			  int64_t *ret_snapshot, struct err *err);

@@ -40,23 +40,24 @@ CREATE TABLE name (
 ) WITHOUT ROWID;
 CREATE INDEX name_name ON name(name);
 
--- Directories: prefixes of POVs. Those with a value of every dimension are
--- POVs. The root has id 1 and no row; setup/ is directory 0.
+-- Directories: prefixes of POVs, and POVs. The root has id 1; setup/ is
+-- directory 0 and has no row.
 CREATE TABLE dir (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   parent INTEGER NOT NULL,
   value INTEGER NOT NULL,
-  level INTEGER NOT NULL,    -- number of values, from 1
+  level INTEGER NOT NULL,    -- number of values; the root: 0
+  pov INTEGER NOT NULL,      -- 1: it has a value of every dimension
   orphan INTEGER NOT NULL,   -- POV: left out of the last capture as an orphan
   status INTEGER NOT NULL,   -- present children (a POV: files) in data/
   output INTEGER NOT NULL,   -- the same in output/
   time INTEGER NOT NULL,     -- output/: last change beneath, UTC seconds
-  UNIQUE (parent, value)
+  UNIQUE (parent, value, pov)
 );
 CREATE INDEX dir_parent ON dir(parent);
 CREATE INDEX dir_value ON dir(value);
 CREATE INDEX dir_orphan ON dir(orphan) WHERE orphan = 1;
-INSERT INTO sqlite_sequence(name, seq) VALUES ('dir', 1);
+INSERT INTO dir VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0);
 
 -- When a directory had anything beneath it.
 CREATE TABLE presence (
@@ -79,9 +80,10 @@ CREATE INDEX pov_rule_value ON pov_rule(value);
 
 CREATE TABLE tbl (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
-  name TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
   role INTEGER NOT NULL,  -- enum model_role: 0 setup, 1 data, 2 status
-  file TEXT NOT NULL      -- path component
+  file TEXT NOT NULL,     -- path component
+  UNIQUE (name, role, file)
 );
 
 CREATE TABLE version (

@@ -23,3 +23,7 @@ INSERT INTO setting(name, value)
 VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE
 SET value = excluded.value
+
+-- name: captured_clear
+UPDATE captured
+SET setup_change = 0, data_change = 0, data_snapshot = 0, model = ''

@@ -1,0 +1,37 @@
+-- name: outbox_get
+SELECT id, snapshot, bytes, entries, job, time, type, name
+FROM outbox
+WHERE id = ?1
+
+-- name: outbox_find
+SELECT id, snapshot, bytes, entries, job, time, type, name
+FROM outbox
+WHERE name = ?1
+
+-- name: outbox_list
+SELECT id, snapshot, bytes, entries, job, time, type, name
+FROM outbox
+WHERE id > ?1
+ORDER BY id
+
+-- name: outbox_shows
+SELECT snapshot, type, selected, params, package, time
+FROM outbox
+WHERE id = ?1
+
+-- name: outbox_drop
+DELETE FROM outbox
+WHERE id = ?1
+
+-- name: channel_get
+SELECT snapshot
+FROM channel
+WHERE name = ?1
+
+-- name: usage_get
+SELECT (SELECT coalesce(sum(bytes), 0) FROM pack),
+       (SELECT coalesce(sum(packed), 0) FROM object),
+       (SELECT count(*) FROM outbox),
+       (SELECT count(*) FROM snapshot WHERE kept = 1),
+       (SELECT count(*) FROM channel),
+       (SELECT count(*) FROM job WHERE finished_at IS NULL)

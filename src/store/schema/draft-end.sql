@@ -1,0 +1,11 @@
+DROP TABLE IF EXISTS temp.staged_object;
+DROP TABLE IF EXISTS temp.staged_tbl;
+DROP TABLE IF EXISTS temp.staged_value;
+DROP TABLE IF EXISTS temp.staged_name;
+DROP TABLE IF EXISTS temp.staged_dir;
+DROP TABLE IF EXISTS temp.staged_pov;
+DROP TABLE IF EXISTS temp.staged_rule;
+DROP TABLE IF EXISTS temp.staged_file;
+DROP TABLE IF EXISTS temp.closing;
+DROP TABLE IF EXISTS temp.delta;
+DROP TABLE IF EXISTS temp.touched;
