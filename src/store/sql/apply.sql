@@ -254,3 +254,8 @@ SET snapshot = excluded.snapshot, time = excluded.time
 UPDATE snapshot
 SET params = ?2
 WHERE id = ?1
+
+-- name: draft_object_id
+SELECT id
+FROM object
+WHERE sha256 = ?1
