@@ -73,8 +73,11 @@ struct packs *packs_free(struct packs *p);
  * off again.
  */
 struct pack_append;
+/* One at a time: -EBUSY. -EROFS: the store lives in memory. */
 NODISCARD int pack_append_begin(struct store *store, struct db *db,
 				struct pack_append **ret);
+/* What follows goes to a pack that did not exist before. Before the first. */
+void pack_append_fresh(struct pack_append *a);
 NODISCARD int pack_append(struct pack_append *a, const void *data, size_t n,
 			  int64_t *ret_pack, int64_t *ret_offset);
 /* The same for n bytes of a file. */
@@ -85,6 +88,9 @@ NODISCARD int pack_append_sync(struct pack_append *a);
 NODISCARD int pack_append_index(struct pack_append *a, struct db *db);
 /* committed: the transaction was. */
 struct pack_append *pack_append_free(struct pack_append *a, bool committed);
+
+/* A pack that the index does not name any more: readers of it go on. */
+void pack_remove(struct packs *p, int64_t id);
 
 /*
  * writer.c: objects of a draft, from any thread. 1 and *ret: an object with

@@ -182,6 +182,8 @@ int store_open(const char *database, const char *owner, struct store **ret,
 		r = take_store(store, database, owner, err);
 	if (r == 0)
 		r = open_db(store, err);
+	if (r == 0)
+		r = packs_new(store, &store->packs, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(store);
@@ -192,6 +194,7 @@ struct store *store_free(struct store *store)
 {
 	if (!store)
 		return NULL;
+	packs_free(store->packs);
 	db_pool_free(store->pool);
 	db_free(store->writer);
 	close_fd(&store->lock_fd);
