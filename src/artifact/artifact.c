@@ -44,7 +44,7 @@ static void world_freep(struct artifact_world **w)
 	*w = world_free(*w);
 }
 
-static void world_unref(struct artifact_world *w)
+void world_unref(struct artifact_world *w)
 {
 	if (w && atomic_fetch_sub(&w->n_refs, 1) == 1)
 		world_free(w);
@@ -221,8 +221,7 @@ uint64_t artifact_generation(struct artifact *a)
 	return a->generation;
 }
 
-/* The present world with a reference; NULL: there is none. */
-static struct artifact_world *get_world(struct artifact *a)
+struct artifact_world *world_get(struct artifact *a)
 {
 	LOCK_SCOPE(&a->lock);
 
@@ -398,8 +397,8 @@ static int look(struct artifact_read *rd, bool patient, int64_t before,
 	return 1;
 }
 
-static int begin_on(struct artifact *a, struct artifact_world *w, bool patient,
-		    struct artifact_read *rd, struct err *err)
+int world_begin(struct artifact *a, struct artifact_world *w, bool patient,
+		struct artifact_read *rd, struct err *err)
 {
 	struct db_txn txn = DB_TXN_NULL;
 	int r;
@@ -441,9 +440,9 @@ int artifact_read_begin(struct artifact *a, bool patient,
 	int r = -ESTALE;
 
 	for (int i = 0; i < 3; i++) {
-		w = get_world(a);
+		w = world_get(a);
 		if (w && same_file(a, w)) {
-			r = begin_on(a, w, patient, &rd, err);
+			r = world_begin(a, w, patient, &rd, err);
 			if (r == 0) {
 				*ret = rd;
 				return 0;
@@ -508,7 +507,7 @@ int artifact_set_timeline(struct artifact *a, const char *timeline,
 			  struct err *err)
 {
 	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
-	struct artifact_world *w = get_world(a);
+	struct artifact_world *w = world_get(a);
 	int r;
 
 	if (!w)
@@ -589,7 +588,7 @@ int artifact_renumber(struct artifact *a, int64_t change, wall_s_t time,
 		      struct err *err)
 {
 	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
-	struct artifact_world *w = get_world(a);
+	struct artifact_world *w = world_get(a);
 	int r;
 
 	if (!w)

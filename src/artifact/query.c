@@ -350,7 +350,65 @@ static int build_slot(struct artifact_world *w, const struct model_table *t,
 	db_quote_name(b, t->name);
 	put_pov_where(b, m, t, 1);
 	buf_puts(b, " LIMIT 1");
-	return set(w, Q_EXISTS + slot, b);
+	r = set(w, Q_EXISTS + slot, b);
+	if (r < 0)
+		return r;
+
+	buf_puts(b, "DELETE FROM ");
+	db_quote_name(b, t->name);
+	put_pov_where(b, m, t, 1);
+	r = set(w, Q_DELETE + slot, b);
+	if (r < 0 || !t->rule)
+		return r;
+
+	buf_puts(b, "SELECT DISTINCT ");
+	db_quote_name(b, t->rule);
+	buf_puts(b, " FROM ");
+	db_quote_name(b, t->name);
+	put_pov_where(b, m, t, 1);
+	return set(w, Q_RULES + slot, b);
+}
+
+/* What a capture wants to know. */
+static int build_capture(struct artifact_world *w, struct buf *b)
+{
+	const struct model *m = w->model;
+	int r;
+
+	for (int i = 0; i < m->n_slots; i++)
+		buf_printf(b,
+			   "%sSELECT id FROM outboxfs_pov WHERE c%d > ?1",
+			   i ? " UNION " : "", i);
+	if (m->n_slots == 0)
+		buf_puts(b, "SELECT 1 WHERE ?1 < 0");
+	r = set(w, Q_MARKED_POVS, b);
+	if (r < 0)
+		return r;
+
+	buf_puts(b, "SELECT id FROM outboxfs_pov WHERE parent > 0 ORDER BY ");
+	track_put_dims(b, m, "");
+	r = set(w, Q_ALL_POVS, b);
+	if (r < 0)
+		return r;
+
+	if (m->process_table) {
+		buf_puts(b, "SELECT max(");
+		db_quote_name(b, m->process_key);
+		buf_puts(b, ") FROM ");
+		db_quote_name(b, m->process_table);
+	} else {
+		buf_puts(b, "SELECT NULL");
+	}
+	r = set(w, Q_LAST_PROCESS, b);
+	for (size_t i = 0; r == 0 && i < m->n_orphans; i++) {
+		buf_puts(b, "SELECT 1 FROM ");
+		db_quote_name(b, m->orphans[i].table);
+		buf_puts(b, " WHERE ");
+		db_quote_name(b, m->orphans[i].column);
+		buf_puts(b, " = ?1 LIMIT 1");
+		r = set(w, Q_ROWS + m->n_tables + i, b);
+	}
+	return r;
 }
 
 static bool in_order(const struct model_table *t, const char *column)
@@ -448,7 +506,7 @@ int query_build(struct artifact_world *w)
 	const struct model *m = w->model;
 	int r;
 
-	w->n_sql = Q_ROWS + m->n_tables;
+	w->n_sql = Q_ROWS + m->n_tables + m->n_orphans;
 	w->sql = calloc(w->n_sql, sizeof(*w->sql));
 	if (!w->sql)
 		return -ENOMEM;
@@ -458,6 +516,8 @@ int query_build(struct artifact_world *w)
 	r = build_open(w, &b);
 	if (r == 0)
 		r = build_pov(w, &b);
+	if (r == 0)
+		r = build_capture(w, &b);
 	for (size_t i = 0; r == 0 && i < m->n_dims; i++)
 		r = build_dim(w, i, &b);
 	for (size_t i = 0; r == 0 && i < m->n_tables; i++) {

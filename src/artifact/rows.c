@@ -187,14 +187,50 @@ static int flush(struct buf *b, const struct artifact_sink *sink)
 	return r;
 }
 
+/* The load rule of rows: told when it is another one than in the row before. */
+struct rule {
+	int column; /* -1: nobody asks, or the table names none */
+	bool seen;
+	struct value last; /* integers only; others are told each time */
+};
+
+static int find_rule(const struct model_table *t,
+		     const struct artifact_sink *sink)
+{
+	if (!t->rule || !sink->rule)
+		return -1;
+	return (int)(model_column(t, t->rule) - t->columns);
+}
+
+static int tell_rule(sqlite3_stmt *stmt, struct rule *rule,
+		     const struct artifact_sink *sink)
+{
+	struct value v = value_column(stmt, rule->column);
+
+	if (v.type == VALUE_NULL)
+		return 0;
+	if (rule->seen && v.type == VALUE_INTEGER &&
+	    v.integer == rule->last.integer)
+		return 0;
+	rule->seen = v.type == VALUE_INTEGER;
+	rule->last = v;
+	return sink->rule(sink->arg, &v);
+}
+
 static int put_rows(sqlite3_stmt *stmt, const struct model_table *t,
 		    struct buf *b, const struct artifact_sink *sink,
 		    int64_t *ret_rows)
 {
+	struct rule rule = {.column = find_rule(t, sink)};
 	int n = (int)t->n_columns;
 	int r;
 
 	while ((r = db_step(stmt)) == 1) {
+		if (rule.column >= 0) {
+			r = tell_rule(stmt, &rule, sink);
+			if (r < 0)
+				return r;
+		}
 		put_field(b, stmt, 0, t->columns[0].affinity);
 		for (int i = 1; i < n; i++) {
 			buf_putc(b, ',');

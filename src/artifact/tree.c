@@ -120,7 +120,7 @@ int artifact_pov(struct artifact_read *rd, int64_t id,
 	return 0;
 }
 
-static bool same_value(const struct value *a, const struct value *b)
+bool tree_same_value(const struct value *a, const struct value *b)
 {
 	if (a->type != b->type)
 		return false;
@@ -140,13 +140,6 @@ static bool same_value(const struct value *a, const struct value *b)
 	}
 	return false;
 }
-
-/* Values of every storage class that a text could be the text of. */
-struct guesses {
-	struct value values[3];
-	size_t n;
-	char blob[1024]; /* bytes of the value that is a blob */
-};
 
 static int hex_digit(char c)
 {
@@ -173,7 +166,7 @@ static void guess_blob(struct guesses *g, const char *s, size_t n)
 			       .bytes = {.data = g->blob, .len = n / 2 - 1}};
 }
 
-static void guess(struct guesses *g, const char *s, size_t n, bool null)
+void tree_guess(struct guesses *g, const char *s, size_t n, bool null)
 {
 	int64_t i;
 	double d;
@@ -296,7 +289,7 @@ static int label_taken(struct artifact_read *rd, unsigned dim,
 	while (r == 0 && (r = db_step(stmt)) == 1) {
 		struct value key = value_column(stmt, 0);
 
-		if (!c->has_label || !same_value(&key, &c->value))
+		if (!c->has_label || !tree_same_value(&key, &c->value))
 			return 1;
 		r = 0;
 	}
@@ -319,9 +312,9 @@ static int is_shadowed(struct artifact_read *rd,
 	name_text(text, &c->label);
 	if (buf_error(text))
 		return buf_error(text);
-	guess(&g, text->data, text->len, c->label.type == VALUE_NULL);
+	tree_guess(&g, text->data, text->len, c->label.type == VALUE_NULL);
 	for (size_t i = 0; i < g.n; i++) {
-		if (!same_value(&g.values[i], &c->value)) {
+		if (!tree_same_value(&g.values[i], &c->value)) {
 			r = find_child(rd, dir, &g.values[i], &id);
 			if (r == 1 &&
 			    (r = has_row(rd, dir->level, &g.values[i])) == 0)
@@ -329,7 +322,7 @@ static int is_shadowed(struct artifact_read *rd,
 			if (r < 0)
 				return r;
 		}
-		if (c->has_label && same_value(&g.values[i], &c->label))
+		if (c->has_label && tree_same_value(&g.values[i], &c->label))
 			continue; /* c->shared knows */
 		r = label_taken(rd, dir->level, &g.values[i], c);
 		if (r != 0)
@@ -495,7 +488,7 @@ static int try_text(struct search *s, const struct buf *text, bool null,
 	struct guesses g;
 	int r = 0;
 
-	guess(&g, text->data, text->len, null);
+	tree_guess(&g, text->data, text->len, null);
 	for (size_t i = 0; r == 0 && i < g.n; i++) {
 		r = try_value(s, &g.values[i]);
 		if (r == 0 && labels && s->rd->model->dims[s->dir->level].table)

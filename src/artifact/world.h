@@ -37,6 +37,9 @@ enum query {
 	Q_FOLD_TOMBSTONES,
 	Q_CHANGED_TABLES,
 	Q_CHANGED_LABELS,
+	Q_MARKED_POVS,
+	Q_ALL_POVS,
+	Q_LAST_PROCESS,
 	Q_LIST,                                 /* + level */
 	Q_GET = Q_LIST + MODEL_DIMS_MAX,        /* + level */
 	Q_LABEL = Q_GET + MODEL_DIMS_MAX,       /* + dim: label of a key */
@@ -52,7 +55,10 @@ enum query {
 	Q_POV_MARK = Q_FOLD_DONE + MODEL_SLOTS_MAX,     /* + slot */
 	Q_CHANGED_POVS = Q_POV_MARK + MODEL_SLOTS_MAX,  /* + slot */
 	Q_EXISTS = Q_CHANGED_POVS + MODEL_SLOTS_MAX,    /* + slot */
-	Q_ROWS = Q_EXISTS + MODEL_SLOTS_MAX,            /* + table */
+	Q_DELETE = Q_EXISTS + MODEL_SLOTS_MAX,          /* + slot */
+	Q_RULES = Q_DELETE + MODEL_SLOTS_MAX,           /* + slot */
+	Q_ROWS = Q_RULES + MODEL_SLOTS_MAX,             /* + table */
+	/* then, behind the last table, + orphan: is the required row there? */
 };
 
 #define FOLD_BATCH 5000 /* marks in one transaction */
@@ -113,6 +119,23 @@ struct artifact {
 	struct err why;               /* why there is no world */
 	uint64_t generation;
 };
+
+/* artifact.c: the present world, with a reference; NULL: there is none. */
+struct artifact_world *world_get(struct artifact *a);
+void world_unref(struct artifact_world *w);
+/* Begins a read in it; as artifact_read_begin(). On failure rd is to be ended. */
+NODISCARD int world_begin(struct artifact *a, struct artifact_world *w,
+			  bool patient, struct artifact_read *rd,
+			  struct err *err);
+
+/* tree.c: values of every storage class that a text could be the text of. */
+struct guesses {
+	struct value values[3];
+	size_t n;
+	char blob[1024]; /* bytes of the value that is a blob */
+};
+void tree_guess(struct guesses *g, const char *s, size_t n, bool null);
+bool tree_same_value(const struct value *a, const struct value *b);
 
 /* query.c: the text of all statements of a model. -ENOMEM. */
 NODISCARD int query_build(struct artifact_world *w);

@@ -161,10 +161,13 @@ NODISCARD int artifact_label(struct artifact_read *rd, unsigned dim,
 
 /*
  * Rows as CSV with a header, in pieces of about 256 KiB. write returns 0 or
- * an error, which ends it. pov is NULL for a setup table.
+ * an error, which ends it. pov is NULL for a setup table. rule, unless it is
+ * NULL, is told the load rules that the rows name, some of them repeatedly;
+ * the value is borrowed during the call.
  */
 struct artifact_sink {
 	int (*write)(void *arg, const char *data, size_t n);
+	int (*rule)(void *arg, const struct value *v);
 	void *arg;
 };
 NODISCARD int artifact_rows(struct artifact_read *rd,

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "outboxfs/artifact/capture.h"
+#include "outboxfs/store/draft.h"
+#include "outboxfs/work/work.h"
+
+/* What a capture is to do, and what it found out. */
+struct capture {
+	/* the caller's */
+	bool setup;  /* setup tables */
+	bool data;   /* data and status */
+	bool afresh; /* everything, also what has not changed */
+
+	/* the result */
+	wall_s_t time;  /* of the consistent read */
+	int64_t change; /* the last change number that it saw */
+	char timeline[TIMELINE_BYTES];
+	char model_name[256];
+	char model_hash[SHA256_HEX + 1];
+	struct arena arena; /* owns process' bytes */
+	struct value process; /* last exported process id */
+	int64_t n_examined; /* POVs */
+	bool writable; /* a new timeline can be noted */
+	uint64_t generation;
+};
+
+#define CAPTURE_NULL                \
+	{                           \
+		.arena = ARENA_NULL \
+	}
+
+/*
+ * Brings a draft up to date with one consistent read of the database: what
+ * has changed since the last capture, or everything. -ECANCELED: stopped.
+ */
+NODISCARD int capture_run(struct work *w, struct draft *d, struct capture *c,
+			  struct err *err);
