@@ -465,16 +465,22 @@ int artifact_read_begin(struct artifact *a, bool patient,
 	return r;
 }
 
+void artifact_read_rest(struct artifact_read *rd)
+{
+	if (!rd->db)
+		return;
+	if (!sqlite3_get_autocommit(db_handle(rd->db)))
+		(void)sqlite3_exec(db_handle(rd->db), "COMMIT", NULL, NULL,
+				   NULL);
+	db_pool_put(rd->world->pool, rd->db);
+	rd->db = NULL;
+}
+
 void artifact_read_end(struct artifact_read *rd)
 {
 	if (!rd->world)
 		return;
-	if (rd->db) {
-		if (!sqlite3_get_autocommit(db_handle(rd->db)))
-			(void)sqlite3_exec(db_handle(rd->db), "COMMIT", NULL,
-					   NULL, NULL);
-		db_pool_put(rd->world->pool, rd->db);
-	}
+	artifact_read_rest(rd);
 	world_unref(rd->world);
 	*rd = (struct artifact_read)ARTIFACT_READ_NULL;
 }

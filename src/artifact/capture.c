@@ -218,7 +218,8 @@ static int find_others(struct artifact_read *rd, unsigned dim,
 		*keyed |= r > (own && label != v);
 		if (tree_same_value(&g.values[i], v))
 			continue;
-		r = value_copy(arena, &g.values[i], &ret->others[ret->n_others]);
+		r = value_copy(arena, &g.values[i],
+			       &ret->others[ret->n_others]);
 		if (r < 0)
 			return r;
 		ret->n_others++;

@@ -376,8 +376,7 @@ static int build_capture(struct artifact_world *w, struct buf *b)
 	int r;
 
 	for (int i = 0; i < m->n_slots; i++)
-		buf_printf(b,
-			   "%sSELECT id FROM outboxfs_pov WHERE c%d > ?1",
+		buf_printf(b, "%sSELECT id FROM outboxfs_pov WHERE c%d > ?1",
 			   i ? " UNION " : "", i);
 	if (m->n_slots == 0)
 		buf_puts(b, "SELECT 1 WHERE ?1 < 0");

@@ -136,6 +136,19 @@ int artifact_label(struct artifact_read *rd, unsigned dim,
 	return r < 0 ? r : 1;
 }
 
+int artifact_file_name(const struct model_table *t, struct name *ret)
+{
+	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
+	struct value v = {.type = VALUE_TEXT};
+
+	buf_printf(&b, "%s.csv", t->name);
+	if (buf_error(&b))
+		return buf_error(&b);
+	v.bytes.data = b.data;
+	v.bytes.len = b.len;
+	return name_make(&v, NULL, ret);
+}
+
 static void put_header(struct buf *b, const struct model_table *t)
 {
 	for (size_t i = 0; i < t->n_columns; i++) {

@@ -123,7 +123,8 @@ struct artifact {
 /* artifact.c: the present world, with a reference; NULL: there is none. */
 struct artifact_world *world_get(struct artifact *a);
 void world_unref(struct artifact_world *w);
-/* Begins a read in it; as artifact_read_begin(). On failure rd is to be ended. */
+/* Begins a read in it; as artifact_read_begin(). On failure rd is to be ended.
+ */
 NODISCARD int world_begin(struct artifact *a, struct artifact_world *w,
 			  bool patient, struct artifact_read *rd,
 			  struct err *err);

@@ -220,6 +220,8 @@ static int apply_all(struct draft *d, const struct draft_head *head,
 	if (r == 0)
 		r = apply_povs(d);
 	if (r == 0)
+		r = store_run(draft_db(d), STORE_APPLY_KNOWN);
+	if (r == 0)
 		r = apply_captured(d, head);
 	if (r == 0)
 		r = number(draft_db(d), STORE_APPLY_LAST_OUTBOX, &d->outbox);

@@ -461,20 +461,27 @@ static int call_pov(struct draft *d, int64_t pov, struct buf *keys,
 	return r < 0 ? r : func(pov, values, n, arg);
 }
 
+static int call_povs(struct draft *d, const struct buf *povs,
+		     draft_pov_func_t func, void *arg)
+{
+	CLEANUP(buf_deinit) struct buf keys = BUF_NULL;
+	int64_t pov;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < povs->len; i += sizeof(pov)) {
+		memcpy(&pov, povs->data + i, sizeof(pov));
+		r = call_pov(d, pov, &keys, func, arg);
+	}
+	return r;
+}
+
 int draft_povs_of(struct draft *d, int64_t value, draft_pov_func_t func,
 		  void *arg)
 {
 	CLEANUP(buf_deinit) struct buf povs = BUF_NULL;
-	CLEANUP(buf_deinit) struct buf keys = BUF_NULL;
-	int64_t pov;
-	int r;
+	int r = collect_povs(d, value, &povs);
 
-	r = collect_povs(d, value, &povs);
-	for (size_t i = 0; r == 0 && i < povs.len; i += sizeof(pov)) {
-		memcpy(&pov, povs.data + i, sizeof(pov));
-		r = call_pov(d, pov, &keys, func, arg);
-	}
-	return r;
+	return r < 0 ? r : call_povs(d, &povs, func, arg);
 }
 
 static int put_two(struct draft *d, size_t statement, int64_t a, int64_t b)
@@ -558,4 +565,47 @@ int draft_same_file(struct draft *d, int64_t pov, int64_t table)
 	if (r <= 0)
 		return r < 0 ? r : -ENOENT;
 	return put_file(d, pov, table, NULL, 0);
+}
+
+int draft_known(struct draft *d, const struct store_known *known)
+{
+	LOCK_SCOPE(&d->store->lock);
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(d->store->writer, STORE_DRAFT_KNOWN, &stmt);
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(stmt, 1, known->pov);
+	sqlite3_bind_int64(stmt, 2, known->table);
+	sqlite3_bind_int64(stmt, 3, known->change);
+	sqlite3_bind_int64(stmt, 4, known->rows);
+	sqlite3_bind_int64(stmt, 5, known->bytes);
+	sqlite3_bind_blob(stmt, 6, known->sha256, SHA256_BYTES, SQLITE_STATIC);
+	return db_step(stmt);
+}
+
+static int collect_orphans(struct draft *d, struct buf *ret)
+{
+	LOCK_SCOPE(&d->store->lock);
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int64_t id;
+	int r;
+
+	r = db_stmt(d->store->writer, STORE_DRAFT_ORPHANS, &stmt);
+	if (r < 0)
+		return r;
+	while ((r = db_step(stmt)) == 1) {
+		id = sqlite3_column_int64(stmt, 0);
+		buf_add(ret, &id, sizeof(id));
+	}
+	return r < 0 ? r : buf_error(ret);
+}
+
+int draft_orphans(struct draft *d, draft_pov_func_t func, void *arg)
+{
+	CLEANUP(buf_deinit) struct buf povs = BUF_NULL;
+	int r = collect_orphans(d, &povs);
+
+	return r < 0 ? r : call_povs(d, &povs, func, arg);
 }

@@ -18,7 +18,7 @@
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/fault.h"
 #include "outboxfs/base/lock.h"
-#include "outboxfs/base/log.h"
+#include "outboxfs/store/tree.h"
 
 #define RULES_MAX 1024 /* load rules that are told apart in a POV */
 
@@ -38,7 +38,6 @@ struct run {
 	const struct model *model;
 	struct artifact_read reads[CAPTURE_READS_MAX];
 	unsigned n_reads;
-	int64_t *tables; /* draft's numbers, by place in the model; owned */
 	struct ids povs;
 
 	_Atomic size_t next; /* setup tables first, then POVs */
@@ -157,8 +156,7 @@ static int rename_value(struct run *run, struct artifact_read *rd, int dim,
 	if (r != 1)
 		return r;
 	r = name_value(run, rd, dim, v, &naming, &arena);
-	return r < 0 ? r
-		     : draft_value_set(run->d, id, &naming.name, missing);
+	return r < 0 ? r : draft_value_set(run->d, id, &naming.name, missing);
 }
 
 /* Those that would be called like a value that is new get their keys. */
@@ -401,8 +399,8 @@ static int on_any_value(int64_t id, const struct value *v, bool missing,
 	}
 	all->list[all->n] = *v;
 	if (v->type == VALUE_TEXT || v->type == VALUE_BLOB) {
-		all->list[all->n].bytes.data = arena_strndup(
-			&all->arena, v->bytes.data, v->bytes.len);
+		all->list[all->n].bytes.data =
+			arena_strndup(&all->arena, v->bytes.data, v->bytes.len);
 		if (!all->list[all->n].bytes.data)
 			return -ENOMEM;
 	}
@@ -522,7 +520,7 @@ static int capture_file(struct worker *worker, const struct model_table *t,
 	r = object_end(worker->writer, rows, &object);
 	if (r == 0)
 		r = draft_file(run->d, dir,
-			       run->tables[t - run->model->tables],
+			       run->c->tables[t - run->model->tables],
 			       object.sha256, mark->time);
 	if (r == 0) {
 		struct store_known known = {
@@ -549,15 +547,13 @@ static int keep_file(struct worker *worker, const struct model_table *t,
 	if (run->c->afresh ||
 	    pov->marks[t->slot].change > run->before.data_change)
 		return 0;
-	r = draft_same_file(run->d, dir, run->tables[t - run->model->tables]);
-	if (r == 1) {
-		int result = artifact_rules(worker->rd, t, pov, note_same_rule,
-					    worker);
-
-		if (result < 0)
-			return result;
-	}
-	return r;
+	r = draft_same_file(run->d, dir,
+			    run->c->tables[t - run->model->tables]);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = artifact_rules(worker->rd, t, pov, note_same_rule, worker);
+	return r < 0 ? r : 1;
 }
 
 static int capture_files(struct worker *worker, const struct artifact_node *pov,
@@ -629,8 +625,8 @@ static int setup_is_wanted(struct run *run, struct artifact_read *rd,
 	if (run->c->afresh || ret->change > run->before.setup_change)
 		return 1;
 	r = draft_same_file(run->d, TREE_DIR_SETUP,
-			    run->tables[t - run->model->tables]);
-	return r < 0 ? r : !r;
+			    run->c->tables[t - run->model->tables]);
+	return r == -ENOENT ? 1 : r;
 }
 
 static int capture_setup(struct worker *worker, const struct model_table *t)
@@ -737,16 +733,16 @@ static int number_tables(struct run *run)
 	struct name name;
 	int r = 0;
 
-	run->tables = calloc(m->n_tables ? m->n_tables : 1,
-			     sizeof(*run->tables));
-	if (!run->tables)
+	run->c->tables =
+		calloc(m->n_tables ? m->n_tables : 1, sizeof(*run->c->tables));
+	if (!run->c->tables)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < m->n_tables; i++) {
 		r = artifact_file_name(&m->tables[i], &name);
 		if (r == 0)
 			r = draft_table(run->d, m->tables[i].name,
 					(int)m->tables[i].role, name.text,
-					&run->tables[i]);
+					&run->c->tables[i]);
 	}
 	return r;
 }
@@ -761,7 +757,6 @@ static int describe(struct run *run)
 	(void)snprintf(c->model_name, sizeof(c->model_name), "%s",
 		       run->model->name);
 	memcpy(c->model_hash, run->model->hash, sizeof(c->model_hash));
-	c->generation = rd->generation;
 	r = artifact_change(rd, &c->change);
 	if (r == 0)
 		r = artifact_timeline(rd, c->timeline);
@@ -833,11 +828,21 @@ int capture_run(struct work *w, struct draft *d, struct capture *c,
 		r = prepare(&run);
 	if (r == 0)
 		r = read_all(&run, err);
-	for (unsigned i = 0; i < run.n_reads; i++)
+	for (unsigned i = 1; i < run.n_reads; i++)
 		artifact_read_end(&run.reads[i]);
+	if (run.n_reads > 0) {
+		artifact_read_rest(&run.reads[0]);
+		c->read = run.reads[0];
+	}
 	free(run.povs.list);
-	free(run.tables);
 	pthread_cond_destroy(&run.cond);
 	lock_deinit(&run.lock);
 	return r;
+}
+
+void capture_deinit(struct capture *c)
+{
+	artifact_read_end(&c->read);
+	arena_deinit(&c->arena);
+	freep(&c->tables);
 }

@@ -18,17 +18,19 @@ struct capture {
 	char timeline[TIMELINE_BYTES];
 	char model_name[256];
 	char model_hash[SHA256_HEX + 1];
-	struct arena arena; /* owns process' bytes */
-	struct value process; /* last exported process id */
-	int64_t n_examined; /* POVs */
-	bool writable; /* a new timeline can be noted */
-	uint64_t generation;
+	struct arena arena;        /* owns process' bytes */
+	struct value process;      /* last exported process id */
+	int64_t n_examined;        /* POVs */
+	struct artifact_read read; /* its model, but no state any more */
+	int64_t *tables; /* owned; the draft's numbers, by place in the model */
 };
 
-#define CAPTURE_NULL                \
-	{                           \
-		.arena = ARENA_NULL \
+#define CAPTURE_NULL                                             \
+	{                                                        \
+		.arena = ARENA_NULL, .read = ARTIFACT_READ_NULL, \
 	}
+
+void capture_deinit(struct capture *c); /* for CLEANUP() */
 
 /*
  * Brings a draft up to date with one consistent read of the database: what

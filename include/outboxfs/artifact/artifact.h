@@ -72,6 +72,8 @@ struct artifact_read {
  */
 NODISCARD int artifact_read_begin(struct artifact *a, bool patient,
 				  struct artifact_read *ret, struct err *err);
+/* Lets the state go and keeps the model, until artifact_read_end(). */
+void artifact_read_rest(struct artifact_read *rd);
 void artifact_read_end(struct artifact_read *rd); /* for CLEANUP() */
 
 /* A directory of data/ (level < n_dims) or a POV (level == n_dims). */
@@ -175,6 +177,9 @@ NODISCARD int artifact_rows(struct artifact_read *rd,
 			    const struct artifact_node *pov,
 			    const struct artifact_sink *sink, int64_t *ret_rows,
 			    struct err *err);
+
+/* "<table>.csv", encoded. 0, -ENOMEM. */
+NODISCARD int artifact_file_name(const struct model_table *t, struct name *ret);
 
 /* The last change number given out. */
 NODISCARD int artifact_change(struct artifact_read *rd, int64_t *ret);

@@ -22,8 +22,8 @@
  * be locked: one.
  */
 NODISCARD int artifact_capture_begin(struct artifact *a, unsigned n,
-				     struct artifact_read *ret,
-				     unsigned *ret_n, struct err *err);
+				     struct artifact_read *ret, unsigned *ret_n,
+				     struct err *err);
 
 /*
  * POVs that were marked after a change number (0: all that there are or once

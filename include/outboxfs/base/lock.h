@@ -14,8 +14,9 @@
 #include "outboxfs/base/defs.h"
 
 enum lock_rank {
-	LOCK_RANK_OPEN,   /* while a database is opened */
-	LOCK_RANK_WRITER, /* the one writing connection of a database */
+	LOCK_RANK_CAPTURE, /* a capture's threads */
+	LOCK_RANK_OPEN,    /* while a database is opened */
+	LOCK_RANK_WRITER,  /* the one writing connection of a database */
 	LOCK_RANK_WORLD,
 	LOCK_RANK_TIMELINE,
 	LOCK_RANK_VERSIONS,

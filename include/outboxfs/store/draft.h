@@ -100,6 +100,14 @@ NODISCARD int draft_file(struct draft *d, int64_t pov, int64_t table,
 			 const uint8_t sha256[SHA256_BYTES], wall_s_t time);
 /* -ENOENT: there is none in the present state. */
 NODISCARD int draft_same_file(struct draft *d, int64_t pov, int64_t table);
+/* What is known of a live file from now on (store.h), once it is committed. */
+NODISCARD int draft_known(struct draft *d, const struct store_known *known);
+
+/*
+ * POVs that are orphans as far as the draft knows, before it is applied: those
+ * found now and those that nothing has happened to since.
+ */
+NODISCARD int draft_orphans(struct draft *d, draft_pov_func_t func, void *arg);
 
 /*
  * Makes objects; one a thread. The bytes of a file are added in any pieces,

@@ -9,3 +9,4 @@ DROP TABLE IF EXISTS temp.staged_file;
 DROP TABLE IF EXISTS temp.closing;
 DROP TABLE IF EXISTS temp.delta;
 DROP TABLE IF EXISTS temp.touched;
+DROP TABLE IF EXISTS temp.staged_known;

@@ -84,3 +84,14 @@ CREATE TEMP TABLE delta (
 CREATE TEMP TABLE touched (
   dir INTEGER PRIMARY KEY
 );
+
+-- What becomes known of live files; ids of the artifact database.
+CREATE TEMP TABLE staged_known (
+  pov INTEGER,
+  tbl INTEGER,
+  change INTEGER,
+  rows INTEGER,
+  bytes INTEGER,
+  sha256 BLOB,
+  PRIMARY KEY (pov, tbl)
+) WITHOUT ROWID;

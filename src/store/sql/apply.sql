@@ -259,3 +259,12 @@ WHERE id = ?1
 SELECT id
 FROM object
 WHERE sha256 = ?1
+
+-- name: apply_known
+INSERT INTO known(pov, tbl, change, rows, bytes, sha256)
+SELECT pov, tbl, change, rows, bytes, sha256
+FROM temp.staged_known
+WHERE 1
+ON CONFLICT (pov, tbl) DO UPDATE
+SET change = excluded.change, rows = excluded.rows,
+    bytes = excluded.bytes, sha256 = excluded.sha256

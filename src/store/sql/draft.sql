@@ -98,3 +98,13 @@ VALUES (?1, ?2, ?3, ?4)
 SELECT 1
 FROM version
 WHERE dir = ?1 AND tbl = ?2 AND until = 9223372036854775807
+
+-- name: draft_known
+INSERT OR REPLACE INTO temp.staged_known(pov, tbl, change, rows, bytes, sha256)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+
+-- name: draft_orphans
+SELECT id FROM dir
+WHERE orphan = 1 AND id NOT IN (SELECT dir FROM temp.staged_pov)
+UNION ALL
+SELECT dir FROM temp.staged_pov WHERE orphan = 1
