@@ -492,8 +492,9 @@ static int reserve(struct pack_append *a, int64_t n, size_t *ret,
 	int r;
 
 	if (a->n == 0 || a->targets[a->n - 1].end >= PACK_FULL) {
-		r = add_target_locked(a,
-				      (struct target){.id = a->next, .fd = -1});
+		struct target fresh = {.id = a->next, .is_new = true, .fd = -1};
+
+		r = add_target_locked(a, fresh);
 		if (r < 0)
 			return r;
 		a->next++;
@@ -679,11 +680,13 @@ int pack_append_index(struct pack_append *a, struct db *db)
 {
 	int r = 0;
 
-	/* A new one may hold nothing but an empty object. */
-	for (size_t i = 0; r == 0 && i < a->n; i++)
-		if (a->targets[i].end > a->targets[i].begin ||
-		    a->targets[i].is_new)
-			r = index_put(db, &a->targets[i]);
+	for (size_t i = 0; r == 0 && i < a->n; i++) {
+		const struct target *t = &a->targets[i];
+
+		/* A new one may hold nothing but an empty object. */
+		if (t->end > t->begin || (t->is_new && t->fd >= 0))
+			r = index_put(db, t);
+	}
 	return r;
 }
 
