@@ -39,6 +39,7 @@ CREATE TABLE name (
   PRIMARY KEY (value, since)
 ) WITHOUT ROWID;
 CREATE INDEX name_name ON name(name);
+CREATE INDEX name_since ON name(since);
 
 -- Directories: prefixes of POVs, and POVs. The root has id 1; setup/ is
 -- directory 0 and has no row.
@@ -67,6 +68,7 @@ CREATE TABLE presence (
   until INTEGER NOT NULL,
   PRIMARY KEY (dir, area, since)
 ) WITHOUT ROWID;
+CREATE INDEX presence_since ON presence(since);
 CREATE INDEX presence_until ON presence(until)
   WHERE until < 9223372036854775807;
 
