@@ -29,6 +29,7 @@ FROM temp.staged_value
 UPDATE value
 SET missing = (SELECT s.missing FROM temp.staged_name s WHERE s.value = id)
 WHERE id IN (SELECT value FROM temp.staged_name)
+  AND missing <> (SELECT s.missing FROM temp.staged_name s WHERE s.value = id)
 
 -- name: apply_renamed
 INSERT OR IGNORE INTO temp.touched(dir)
@@ -197,6 +198,7 @@ WHERE id IN (WITH RECURSIVE above(id) AS (
 UPDATE dir
 SET orphan = (SELECT p.orphan FROM temp.staged_pov p WHERE p.dir = dir.id)
 WHERE id IN (SELECT p.dir FROM temp.staged_pov p)
+  AND orphan <> (SELECT p.orphan FROM temp.staged_pov p WHERE p.dir = dir.id)
 
 -- name: apply_orphans_gone
 UPDATE dir

@@ -21,9 +21,9 @@ SELECT d.id, d.parent, d.pov,
         ORDER BY n.since DESC LIMIT 1)
 FROM dir d
 WHERE d.id = ?3
-  AND ?1 < (SELECT p.until FROM presence p
-            WHERE p.dir = d.id AND p.area = ?2 AND p.since <= ?1
-            ORDER BY p.since DESC LIMIT 1)
+  AND ?1 < (SELECT q.until FROM presence q
+            WHERE q.dir = d.id AND q.area = ?2 AND q.since <= ?1
+            ORDER BY q.since DESC LIMIT 1)
 
 -- name: tree_dirs
 SELECT d.id, d.parent, d.pov,
@@ -32,9 +32,9 @@ SELECT d.id, d.parent, d.pov,
         ORDER BY n.since DESC LIMIT 1)
 FROM dir d
 WHERE d.parent = ?3 AND d.id > ?4
-  AND ?1 < (SELECT p.until FROM presence p
-            WHERE p.dir = d.id AND p.area = ?2 AND p.since <= ?1
-            ORDER BY p.since DESC LIMIT 1)
+  AND ?1 < (SELECT q.until FROM presence q
+            WHERE q.dir = d.id AND q.area = ?2 AND q.since <= ?1
+            ORDER BY q.since DESC LIMIT 1)
 ORDER BY d.id
 
 -- name: tree_find_dir
@@ -44,9 +44,9 @@ SELECT d.id, d.parent, d.pov,
 FROM name n
 CROSS JOIN dir d ON d.parent = ?3 AND d.value = n.value
 WHERE n.name = ?4 AND n.since <= ?1 AND n.until > ?1
-  AND ?1 < (SELECT p.until FROM presence p
-            WHERE p.dir = d.id AND p.area = ?2 AND p.since <= ?1
-            ORDER BY p.since DESC LIMIT 1)
+  AND ?1 < (SELECT q.until FROM presence q
+            WHERE q.dir = d.id AND q.area = ?2 AND q.since <= ?1
+            ORDER BY q.since DESC LIMIT 1)
 
 -- name: tree_files
 SELECT v.id, v.dir, v.tbl, v.object, o.size, v.time, t.file
@@ -104,16 +104,16 @@ FROM version v CROSS JOIN tbl t ON t.id = v.tbl
 WHERE v.until > ?1 AND v.until < 9223372036854775807 AND t.role = 1
 UNION ALL
 SELECT d.parent, n.name
-FROM presence p
-CROSS JOIN dir d ON d.id = p.dir
+FROM presence q
+CROSS JOIN dir d ON d.id = q.dir
 CROSS JOIN name n ON n.value = d.value
-WHERE p.since > ?1 AND p.area = 1 AND n.until > ?1
+WHERE q.since > ?1 AND q.area = 1 AND n.until > ?1
 UNION ALL
 SELECT d.parent, n.name
-FROM presence p
-CROSS JOIN dir d ON d.id = p.dir
+FROM presence q
+CROSS JOIN dir d ON d.id = q.dir
 CROSS JOIN name n ON n.value = d.value
-WHERE p.until > ?1 AND p.until < 9223372036854775807 AND p.area = 1
+WHERE q.until > ?1 AND q.until < 9223372036854775807 AND q.area = 1
   AND n.until > ?1
 UNION ALL
 SELECT d.parent, o.name
