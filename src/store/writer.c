@@ -67,6 +67,25 @@ static int find_with(struct db *db, int statement,
 	return r < 0 ? r : 1;
 }
 
+/* Anything but what is damaged is as good as there: 1. */
+static int is_wanted_for_repair(struct db *db,
+				const uint8_t sha256[SHA256_BYTES],
+				struct object *ret)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(db, STORE_CHECK_OBJECT_IS_DAMAGED, &stmt);
+	if (r < 0)
+		return r;
+	sqlite3_bind_blob(stmt, 1, sha256, SHA256_BYTES, SQLITE_STATIC);
+	r = db_step(stmt);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	memcpy(ret->sha256, sha256, SHA256_BYTES);
+	return 1;
+}
+
 int draft_find_object(struct draft *d, const uint8_t sha256[SHA256_BYTES],
 		      struct object *ret)
 {
@@ -74,7 +93,9 @@ int draft_find_object(struct draft *d, const uint8_t sha256[SHA256_BYTES],
 	int r;
 
 	r = find_with(db, STORE_STAGED_OBJECT_FIND, sha256, ret);
-	if (r == 0)
+	if (r == 0 && d->repair)
+		r = is_wanted_for_repair(db, sha256, ret);
+	else if (r == 0)
 		r = find_with(db, STORE_OBJECT_FIND, sha256, ret);
 	draft_drop(d);
 	return r;

@@ -16,7 +16,8 @@ CREATE TABLE object (
   packed INTEGER NOT NULL,      -- bytes in the pack
   pack INTEGER NOT NULL,
   offset INTEGER NOT NULL,      -- in the pack
-  pieces BLOB                   -- deflated, over 1 MiB: where each MiB begins
+  pieces BLOB,                  -- deflated, over 1 MiB: of each MiB
+  damaged INTEGER NOT NULL DEFAULT 0  -- 1: what lies there is not that
 );
 CREATE INDEX object_pack ON object(pack);
 

@@ -13,7 +13,10 @@ INSERT INTO object(sha256, crc, size, rows, method, packed, pack, offset,
 SELECT sha256, crc, size, rows, method, packed, pack, offset, pieces
 FROM temp.staged_object
 WHERE 1
-ON CONFLICT (sha256) DO NOTHING
+ON CONFLICT (sha256) DO UPDATE
+SET method = excluded.method, packed = excluded.packed, pack = excluded.pack,
+    offset = excluded.offset, pieces = excluded.pieces, damaged = 0
+WHERE damaged = 1
 
 -- name: apply_tbls
 INSERT INTO tbl(id, name, role, file)

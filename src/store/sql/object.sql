@@ -6,7 +6,7 @@ WHERE id = ?1
 -- name: object_find
 SELECT id, size, packed, rows, pack, offset, crc, method, sha256
 FROM object
-WHERE sha256 = ?1
+WHERE sha256 = ?1 AND damaged = 0
 
 -- name: staged_object_find
 SELECT 0, size, packed, rows, pack, offset, crc, method, sha256
