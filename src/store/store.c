@@ -396,6 +396,9 @@ int store_check_timeline(struct store *store, const char *timeline)
 		r = store_run(store->writer, STORE_KNOWN_CLEAR);
 	if (r == 0)
 		r = store_run(store->writer, STORE_CAPTURED_CLEAR);
+	/* Nothing holds under this one, either: so asking again is idle. */
+	if (r == 0)
+		r = store_setting_put(store->writer, "timeline", timeline);
 	if (r == 0)
 		r = db_commit(&txn);
 	if (r == 0)

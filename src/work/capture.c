@@ -810,6 +810,18 @@ static int prepare(struct run *run)
 	return 0;
 }
 
+int capture_check_timeline(struct work *w, struct err *err)
+{
+	CLEANUP(artifact_read_end) struct artifact_read rd = ARTIFACT_READ_NULL;
+	char timeline[TIMELINE_BYTES];
+	int r;
+
+	r = artifact_read_begin(w->artifact, true, &rd, err);
+	if (r == 0)
+		r = artifact_timeline(&rd, timeline);
+	return r < 0 ? r : store_check_timeline(w->store, timeline);
+}
+
 int capture_run(struct work *w, struct draft *d, struct capture *c,
 		struct err *err)
 {

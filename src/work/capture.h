@@ -33,6 +33,12 @@ struct capture {
 void capture_deinit(struct capture *c); /* for CLEANUP() */
 
 /*
+ * Before a draft is begun: what the store knows under another timeline of the
+ * database is forgotten.
+ */
+NODISCARD int capture_check_timeline(struct work *w, struct err *err);
+
+/*
  * Brings a draft up to date with one consistent read of the database: what
  * has changed since the last capture, or everything. -ECANCELED: stopped.
  */

@@ -312,7 +312,9 @@ static int run(struct export *e, struct err *err)
 {
 	int r;
 
-	r = draft_begin(e->w->store, &e->d, err);
+	r = capture_check_timeline(e->w, err);
+	if (r == 0)
+		r = draft_begin(e->w->store, &e->d, err);
 	if (r == 0)
 		r = capture_run(e->w, e->d, &e->capture, err);
 	e->params.model = e->capture.read.model;

@@ -142,7 +142,9 @@ static int repair(struct verifying *v, struct err *err)
 	c.setup = true;
 	c.data = true;
 	c.afresh = true;
-	r = draft_begin(v->w->store, &d, err);
+	r = capture_check_timeline(v->w, err);
+	if (r == 0)
+		r = draft_begin(v->w->store, &d, err);
 	if (r < 0)
 		return r;
 	draft_for_repair(d);
