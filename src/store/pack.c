@@ -583,9 +583,11 @@ int pack_append(struct pack_append *a, const void *data, size_t n,
 	return 0;
 }
 
-static int copy(int from, int to, int64_t offset, int64_t n)
+static int copy(int from, int64_t begin, int to, int64_t offset, int64_t n)
 {
-	CLEANUP(freep) char *data = malloc(COPY_BYTES);
+	CLEANUP(freep)
+	char *data =
+		malloc(n < (int64_t)COPY_BYTES ? (size_t)n + 1 : COPY_BYTES);
 	int r = 0;
 
 	if (!data)
@@ -594,15 +596,15 @@ static int copy(int from, int to, int64_t offset, int64_t n)
 		size_t m = n - at < (int64_t)COPY_BYTES ? (size_t)(n - at)
 							: COPY_BYTES;
 
-		r = read_all(from, at, data, m);
+		r = read_all(from, begin + at, data, m);
 		if (r == 0)
 			r = write_all(to, offset + at, data, m);
 	}
 	return r;
 }
 
-int pack_append_file(struct pack_append *a, int fd, int64_t n,
-		     int64_t *ret_pack, int64_t *ret_offset)
+static int append_from(struct pack_append *a, int fd, int64_t begin, int64_t n,
+		       int64_t *ret_pack, int64_t *ret_offset)
 {
 	int64_t offset;
 	int64_t id;
@@ -616,12 +618,25 @@ int pack_append_file(struct pack_append *a, int fd, int64_t n,
 	to = target_fd(a, i, &id);
 	if (to < 0)
 		return to;
-	r = copy(fd, to, offset, n);
+	r = copy(fd, begin, to, offset, n);
 	if (r < 0)
 		return r;
 	*ret_pack = id;
 	*ret_offset = offset;
 	return 0;
+}
+
+int pack_append_file(struct pack_append *a, int fd, int64_t n,
+		     int64_t *ret_pack, int64_t *ret_offset)
+{
+	return append_from(a, fd, 0, n, ret_pack, ret_offset);
+}
+
+int pack_append_copy(struct pack_append *a, const struct pack *from,
+		     int64_t offset, int64_t n, int64_t *ret_pack,
+		     int64_t *ret_offset)
+{
+	return append_from(a, from->fd, offset, n, ret_pack, ret_offset);
 }
 
 /* Takes note that what was written up to now is about to be durable. */
@@ -688,6 +703,16 @@ int pack_append_index(struct pack_append *a, struct db *db)
 			r = index_put(db, t);
 	}
 	return r;
+}
+
+void pack_append_committed(struct pack_append *a)
+{
+	LOCK_SCOPE(&a->store->packs->lock);
+
+	for (size_t i = 0; i < a->n; i++) {
+		a->targets[i].begin = a->targets[i].end;
+		a->targets[i].is_new = a->targets[i].fd < 0;
+	}
 }
 
 /* Gives back the space behind the end that the index has. */

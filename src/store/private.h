@@ -29,8 +29,8 @@ struct store {
 
 	/* under lock */
 	struct lock lock;
-	struct db *writer;   /* owned */
-	struct draft *draft; /* the one there is, or NULL; borrowed */
+	struct db *writer;    /* owned */
+	struct draft *draft;  /* the one there is, or NULL; borrowed */
 	uint64_t n_timelines; /* how often the timeline was written */
 	uint64_t n_forgotten; /* how often what was captured was forgotten */
 };
@@ -83,9 +83,15 @@ NODISCARD int pack_append(struct pack_append *a, const void *data, size_t n,
 /* The same for n bytes of a file. */
 NODISCARD int pack_append_file(struct pack_append *a, int fd, int64_t n,
 			       int64_t *ret_pack, int64_t *ret_offset);
+/* The same for n bytes of another pack. */
+NODISCARD int pack_append_copy(struct pack_append *a, const struct pack *from,
+			       int64_t offset, int64_t n, int64_t *ret_pack,
+			       int64_t *ret_offset);
 NODISCARD int pack_append_sync(struct pack_append *a);
 /* Writes the packs' new ends into the index: part of its transaction. */
 NODISCARD int pack_append_index(struct pack_append *a, struct db *db);
+/* The transaction was committed, and more follows. */
+void pack_append_committed(struct pack_append *a);
 /* committed: the transaction was. */
 struct pack_append *pack_append_free(struct pack_append *a, bool committed);
 
