@@ -444,21 +444,56 @@ static void put_order(struct buf *b, const struct model_table *t)
 		buf_printf(b, "%s%s", sep, t->rowid);
 }
 
-static int build_rows(struct artifact_world *w, size_t i, struct buf *b)
+static bool is_pov_column(const struct model *m, const struct model_table *t,
+			  const char *column)
 {
-	const struct model_table *t = &w->model->tables[i];
+	for (size_t i = 0; i < m->n_dims; i++)
+		if (sqlite3_stricmp(t->pov[i], column) == 0)
+			return true;
+	return false;
+}
 
-	buf_puts(b, "SELECT ");
+/*
+ * The columns of a table in order, without those of the POV if is_short; last
+ * once more the load rule, where there is one.
+ */
+static void put_rows(struct buf *b, const struct model *m,
+		     const struct model_table *t, bool is_short)
+{
+	const char *sep = "SELECT ";
+
 	for (size_t c = 0; c < t->n_columns; c++) {
-		buf_puts(b, c ? ", " : "");
+		if (is_short && is_pov_column(m, t, t->columns[c].name))
+			continue;
+		buf_puts(b, sep);
 		db_quote_name(b, t->columns[c].name);
+		sep = ", ";
+	}
+	if (t->rule || *sep == 'S') {
+		buf_puts(b, sep);
+		if (t->rule)
+			db_quote_name(b, t->rule);
+		else
+			buf_puts(b, "NULL");
 	}
 	buf_puts(b, " FROM ");
 	db_quote_name(b, t->name);
 	if (t->role != MODEL_SETUP)
-		put_pov_where(b, w->model, t, 1);
+		put_pov_where(b, m, t, 1);
 	put_order(b, t);
-	return set(w, Q_ROWS + i, b);
+}
+
+static int build_rows(struct artifact_world *w, size_t i, struct buf *b)
+{
+	const struct model_table *t = &w->model->tables[i];
+	int r;
+
+	put_rows(b, w->model, t, false);
+	r = set(w, Q_ROWS + i, b);
+	if (r < 0 || t->slot < 0)
+		return r;
+	put_rows(b, w->model, t, true);
+	return set(w, (size_t)(Q_SHORT_ROWS + t->slot), b);
 }
 
 static int build_open(struct artifact_world *w, struct buf *b)

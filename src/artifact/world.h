@@ -57,7 +57,8 @@ enum query {
 	Q_EXISTS = Q_CHANGED_POVS + MODEL_SLOTS_MAX,    /* + slot */
 	Q_DELETE = Q_EXISTS + MODEL_SLOTS_MAX,          /* + slot */
 	Q_RULES = Q_DELETE + MODEL_SLOTS_MAX,           /* + slot */
-	Q_ROWS = Q_RULES + MODEL_SLOTS_MAX,             /* + table */
+	Q_SHORT_ROWS = Q_RULES + MODEL_SLOTS_MAX,       /* + slot */
+	Q_ROWS = Q_SHORT_ROWS + MODEL_SLOTS_MAX,        /* + table */
 	/* then, behind the last table, + orphan: is the required row there? */
 };
 
