@@ -174,6 +174,22 @@ static int apply_povs(struct draft *d)
 	return r < 0 ? r : store_run(db, STORE_APPLY_RULES);
 }
 
+/*
+ * Where known facts were saved meanwhile under a timeline that came after this
+ * one, the database bears that, and what was captured holds under it, too.
+ */
+static int apply_timeline(struct draft *d, const char *timeline)
+{
+	struct db *db = draft_db(d);
+	int r = d->store->n_timelines == d->n_timelines;
+
+	if (!timeline || !*timeline)
+		return 0;
+	if (r == 0)
+		r = store_setting_is(db, "next_timeline", timeline);
+	return r == 1 ? store_setting_put(db, "timeline", timeline) : r;
+}
+
 static int apply_captured(struct draft *d, const struct draft_head *head)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
@@ -188,13 +204,7 @@ static int apply_captured(struct draft *d, const struct draft_head *head)
 	sqlite3_bind_int64(stmt, 4, head->change);
 	sqlite3_bind_text(stmt, 5, head->model, -1, SQLITE_STATIC);
 	r = db_step(stmt);
-	/*
-	 * Where known facts were saved meanwhile, the database has moved on to
-	 * their timeline, and what was captured holds under that one, too.
-	 */
-	if (r == 0 && d->store->n_timelines == d->n_timelines && head->timeline)
-		r = store_setting_put(draft_db(d), "timeline", head->timeline);
-	return r;
+	return r < 0 ? r : apply_timeline(d, head->timeline);
 }
 
 static int apply_all(struct draft *d, const struct draft_head *head,

@@ -18,7 +18,7 @@ struct draft {
 	bool applied;               /* the lock is ours, the transaction open */
 	bool all_povs;              /* under the store's lock */
 	bool all_setup;
-	bool repair; /* takes damaged objects only */
+	bool repair;          /* takes damaged objects only */
 	int64_t snapshot;     /* after draft_apply() */
 	int64_t last_dir;     /* ids given out; under the store's lock */
 	int64_t last_value;   /* likewise */

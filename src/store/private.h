@@ -47,6 +47,8 @@ void store_reader_put(struct store *store, struct db *db);
 /* A statement without parameters and without rows. */
 NODISCARD int store_run(struct db *db, size_t statement);
 /* A setting, in whatever transaction there is. */
+NODISCARD int store_setting_is(struct db *db, const char *name,
+			       const char *value); /* 1: it has this value */
 NODISCARD int store_setting_put(struct db *db, const char *name,
 				const char *value);
 
@@ -108,6 +110,13 @@ NODISCARD int draft_find_object(struct draft *d,
 /* pieces: n bytes for object.pieces; NULL: none. Staged twice is once. */
 NODISCARD int draft_stage_object(struct draft *d, const struct object *o,
 				 const void *pieces, size_t n);
+
+/* package.c: the same on a connection that sees one state. */
+struct package;
+struct package_spec;
+NODISCARD int package_list_on(struct db *db, int64_t outbox,
+			      const struct package_spec *spec,
+			      struct package **ret);
 
 /* draft.c: the connection in its transaction, after draft_apply(). */
 struct db *draft_db(struct draft *d);

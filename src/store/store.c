@@ -316,7 +316,7 @@ int store_setting_put(struct db *db, const char *name, const char *value)
 }
 
 /* 1: the setting has this value. */
-static int setting_is(struct db *db, const char *name, const char *value)
+int store_setting_is(struct db *db, const char *name, const char *value)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
@@ -386,9 +386,9 @@ int store_check_timeline(struct store *store, const char *timeline)
 	CLEANUP(db_rollback) struct db_txn txn = DB_TXN_NULL;
 	int r;
 
-	r = setting_is(store->writer, "timeline", timeline);
+	r = store_setting_is(store->writer, "timeline", timeline);
 	if (r == 0)
-		r = setting_is(store->writer, "next_timeline", timeline);
+		r = store_setting_is(store->writer, "next_timeline", timeline);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	r = db_begin_write(store->writer, &txn);
