@@ -327,15 +327,6 @@ int draft_document(struct draft *d, const void *data, size_t n,
 	return r < 0 ? r : object_get_on(draft_db(d), o.id, ret);
 }
 
-/* A ZIP whose place is taken: it goes, with what it shows. */
-static int drop_outbox(struct draft *d, int64_t id)
-{
-	int r = run_two(draft_db(d), STORE_OUTBOX_DROP, id, 0);
-
-	return r < 0 ? r
-		     : run_two(draft_db(d), STORE_DRAFT_SELECTION_DROP, id, 0);
-}
-
 /* 1: a ZIP has this name. */
 static int find_outbox(struct draft *d, const char *name, int64_t *ret,
 		       wall_s_t *ret_time)
@@ -417,7 +408,7 @@ int draft_outbox(struct draft *d, const struct draft_outbox *o, int64_t *ret_id,
 		return err_set(err, -EEXIST, "'outbox/%s' is there already",
 			       o->name);
 	if (r == 1)
-		r = drop_outbox(d, id);
+		r = outbox_drop_on(draft_db(d), id);
 	/* Another ZIP under the same name must not look like the same. */
 	if (r == 0)
 		r = add_outbox(d, o, time > former ? time : former + 1);

@@ -17,6 +17,7 @@
 #include "outboxfs/store/store.h"
 
 struct packs;
+struct zips;
 struct draft;
 
 struct store {
@@ -26,6 +27,7 @@ struct store {
 	int lock_fd;
 	struct db_pool *pool; /* owned; of readers; NULL: in memory */
 	struct packs *packs;  /* owned; pack.c */
+	struct zips *zips;    /* owned; outbox.c */
 
 	/* under lock */
 	struct lock lock;
@@ -110,6 +112,12 @@ NODISCARD int draft_find_object(struct draft *d,
 /* pieces: n bytes for object.pieces; NULL: none. Staged twice is once. */
 NODISCARD int draft_stage_object(struct draft *d, const struct object *o,
 				 const void *pieces, size_t n);
+
+/* outbox.c: ZIPs that are read. */
+NODISCARD int zips_new(struct zips **ret);
+struct zips *zips_free(struct zips *zips); /* no reader is open */
+/* Withdraws an entry in a transaction. -ENOENT. */
+NODISCARD int outbox_drop_on(struct db *db, int64_t id);
 
 /* package.c: the same on a connection that sees one state. */
 struct package;

@@ -184,6 +184,8 @@ int store_open(const char *database, const char *owner, struct store **ret,
 		r = open_db(store, err);
 	if (r == 0)
 		r = packs_new(store, &store->packs, err);
+	if (r == 0)
+		r = zips_new(&store->zips);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(store);
@@ -194,6 +196,7 @@ struct store *store_free(struct store *store)
 {
 	if (!store)
 		return NULL;
+	zips_free(store->zips);
 	packs_free(store->packs);
 	db_pool_free(store->pool);
 	db_free(store->writer);

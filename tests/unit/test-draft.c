@@ -18,7 +18,7 @@
 
 #include "statements.h"
 #include "store/draft.h"
-#include "unit/play.h"
+#include "unit/play-tree.h"
 
 static void test_draft_committed_is_a_tree(void **state)
 {

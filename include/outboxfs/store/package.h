@@ -49,7 +49,7 @@ struct package_spec {
 	int64_t outbox; /* 0: the one that the draft is about to make */
 	int64_t params; /* objects, or 0: without */
 	int64_t document; /* datapackage.json */
-	wall_s_t time;    /* of the documents */
+	wall_s_t time;    /* of the documents: the snapshot's */
 };
 
 /* draft NULL: what is committed. With one: its state after draft_apply(). */
@@ -62,16 +62,18 @@ NODISCARD int package_zip(const struct package *p, struct zip_layout **ret);
 /*
  * POVs that a channel at snapshot base has not seen as they are in snapshot n:
  * what (1 status, 2 data, 3 both) has changed. A POV with one changed data
- * file comes whole, with its status. base 0: all.
+ * file comes whole, with its status. What is again as it was has not changed.
+ * base 0: all.
  */
 typedef int (*package_pov_func_t)(int64_t pov, int what, void *arg);
 NODISCARD int package_changed(struct draft *draft, int64_t base,
 			      package_pov_func_t func, void *arg);
 
 /*
- * POVs with files in snapshot base and none in the draft's: what is gone (1
- * status, 2 data, 3 both), and whether the POV is there but an orphan. path:
- * "Paris/Actual/2026-01", as it was in base. Borrowed during the call.
+ * POVs with status or data files in snapshot base and none of them in the
+ * draft's: what is gone (1 status, 2 data, 3 both), and whether the POV is
+ * there but an orphan. path: "Paris/Actual/2026-01", as it was in base.
+ * Borrowed during the call.
  */
 typedef int (*package_gone_func_t)(int64_t pov, const char *path, int what,
 				   bool orphan, void *arg);

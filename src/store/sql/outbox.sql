@@ -15,9 +15,9 @@ WHERE id > ?1
 ORDER BY id
 
 -- name: outbox_shows
-SELECT snapshot, type, selected, params, package, time
-FROM outbox
-WHERE id = ?1
+SELECT o.snapshot, o.type, o.selected, o.params, o.package, s.time, o.bytes
+FROM outbox o CROSS JOIN snapshot s ON s.id = o.snapshot
+WHERE o.id = ?1
 
 -- name: outbox_drop
 DELETE FROM outbox
