@@ -157,15 +157,17 @@ static int add_document(struct listing *l, const char *path, int64_t object,
 	return buf_error(&l->path) ? -ENOMEM : add_file(l, &file);
 }
 
-static int is_latest(struct db *db, int64_t snapshot)
+/* 1: what is open now is what the snapshot shows. */
+static int is_present(struct db *db, int64_t snapshot)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(db, STORE_PACKAGE_LATEST, &stmt);
-	if (r == 0)
-		r = db_step(stmt);
-	return r < 0 ? r : sqlite3_column_int64(stmt, 0) == snapshot;
+	r = db_stmt(db, STORE_PACKAGE_IS_PRESENT, &stmt);
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(stmt, 1, snapshot);
+	return db_step(stmt);
 }
 
 static int compare(const void *a, const void *b)
@@ -181,7 +183,7 @@ static int list_on(struct listing *l, const struct package_spec *spec)
 	int r;
 
 	if (!spec->selected) {
-		r = is_latest(l->paths.db, spec->snapshot);
+		r = is_present(l->paths.db, spec->snapshot);
 		if (r < 0)
 			return r;
 		statement = r ? STORE_PACKAGE_PRESENT : STORE_PACKAGE_PAST;

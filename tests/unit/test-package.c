@@ -350,6 +350,183 @@ static void test_draft_outbox_ends_the_job_and_guards_names(void **state)
 	assert_int_equal(e.id, id);
 }
 
+static int take_path(const char *path, wall_s_t time, void *arg)
+{
+	assert_true(time > 0);
+	buf_printf(arg, "%s ", path);
+	return 0;
+}
+
+static int64_t count(struct play *p, const char *sql)
+{
+	int64_t n = -1;
+
+	assert_int_equal(db_int(p->w.store->writer, sql, &n, NULL), 0);
+	return n;
+}
+
+/* Snapshots 1 to 4, a POV that changes in each; 2 is the ZIP x.zip. */
+static int64_t play_four(struct play *p)
+{
+	int64_t id;
+
+	play_begin(p);
+	play_pov(p, "a", "01", "one", "open");
+	play_pov(p, "b", "01", "x", NULL);
+	play_commit(p, 1000);
+	play_begin(p);
+	play_pov(p, "a", "01", "two", "open");
+	play_pov(p, "b", "01", NULL, NULL);
+	id = export_all(p, "x.zip", 2000);
+	play_begin(p);
+	play_pov(p, "a", "01", "three", "open");
+	play_rename(p, "a", "A");
+	play_commit(p, 3000);
+	play_begin(p);
+	play_pov(p, "a", "01", "four", NULL);
+	play_commit(p, 4000);
+	return id;
+}
+
+static void test_purge_snapshots_leaves_what_is_needed(void **state)
+{
+	struct play *p = *state;
+	CLEANUP(buf_deinit) struct buf before = BUF_NULL;
+	CLEANUP(buf_deinit) struct buf after = BUF_NULL;
+	struct outbox_reader *r = NULL;
+	struct tree_snapshot snapshot;
+	struct purge purge = {
+		.keep = 1,
+		.dry_run = true,
+		.func = take_path,
+		.arg = &p->text,
+	};
+	int64_t id = play_four(p);
+
+	assert_int_equal(outbox_open(p->w.store, id, &r), 0);
+	read_zip(r, &before);
+	outbox_close(r);
+	assert_int_equal(purge_snapshots(p->w.store, &purge), 0);
+	play_expect_text(p, "snapshots/3 snapshots/2 snapshots/1 ");
+	assert_int_equal(count(p, "SELECT count(*) FROM version"), 6);
+	purge.dry_run = false;
+	assert_int_equal(purge_snapshots(p->w.store, &purge), 0);
+	play_expect_text(p, "snapshots/3 snapshots/2 snapshots/1 ");
+	assert_int_equal(tree_snapshot(p->w.store, 2, &snapshot), -ENOENT);
+	assert_int_equal(tree_snapshot(p->w.store, 4, &snapshot), 0);
+	/* "two", its status, and "four" */
+	assert_int_equal(count(p, "SELECT count(*) FROM version"), 3);
+	assert_int_equal(count(p, "SELECT count(*) FROM snapshot"), 2);
+	play_expect(p, 0, TREE_OUTPUT, "A/01/f.csv=four@103\n");
+	play_reopen(p);
+	assert_int_equal(outbox_open(p->w.store, id, &r), 0);
+	read_zip(r, &after);
+	outbox_close(r);
+	assert_int_equal(after.len, before.len);
+	assert_memory_equal(after.data, before.data, after.len);
+	/* The mark stays where it is, and so does what it needs. */
+	assert_int_equal(purge_outbox(p->w.store, &(struct purge){.keep = -1}),
+			 0);
+	assert_int_equal(count(p, "SELECT count(*) FROM version"), 3);
+	play_begin(p);
+	play_apply(p, 5000);
+	expect_changed(p, 2, "3:3 ");
+	play_drop(p);
+}
+
+static void test_purge_outbox_takes_what_is_asked_for(void **state)
+{
+	struct play *p = *state;
+	static const char *const names[] = {"a1.zip", "b1.zip", "a2.zip",
+					    "a3.zip"};
+	struct purge purge = {
+		.keep = 1,
+		.name = "a*",
+		.func = take_path,
+		.arg = &p->text,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		play_begin(p);
+		play_pov(p, "a", "01", names[i], "open");
+		export_all(p, names[i], 1000);
+	}
+	assert_int_equal(purge_outbox(p->w.store, &purge), 0);
+	play_expect_text(p, "outbox/a2.zip outbox/a1.zip ");
+	assert_int_equal(count(p, "SELECT count(*) FROM outbox"), 2);
+	purge.name = NULL;
+	purge.keep = -1;
+	purge.before = 1000;
+	assert_int_equal(purge_outbox(p->w.store, &purge), 0);
+	play_expect_text(p, "");
+}
+
+static void test_purge_jobs_spares_open_ones_and_its_own(void **state)
+{
+	struct play *p = *state;
+	struct purge purge = {
+		.keep = -1,
+		.not_job = 2,
+		.func = take_path,
+		.arg = &p->text,
+	};
+	int64_t id;
+
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(
+			job_submit(p->w.store, "export", "{}", "x", 9, &id), 0);
+	for (int i = 1; i < 4; i++)
+		assert_int_equal(job_abort(p->w.store, i), 0);
+	assert_int_equal(job_log(p->w.store, 1, "text"), 0);
+	assert_int_equal(purge_jobs(p->w.store, &purge), 0);
+	play_expect_text(p, "jobs/3 jobs/1 ");
+	assert_int_equal(count(p, "SELECT count(*) FROM job"), 2);
+	assert_int_equal(count(p, "SELECT count(*) FROM job_log"), 0);
+}
+
+static void test_purge_output_forgets_the_present(void **state)
+{
+	struct play *p = *state;
+	CLEANUP(buf_deinit) struct buf before = BUF_NULL;
+	CLEANUP(buf_deinit) struct buf after = BUF_NULL;
+	struct outbox_reader *r = NULL;
+	struct captured c;
+	int64_t mark;
+	int64_t id;
+
+	play_begin(p);
+	play_setup(p, "s.csv", "setup", 50);
+	play_pov(p, "a", "01", "one", "open");
+	p->head.change = 7;
+	id = export_all(p, "x.zip", 1000);
+	assert_int_equal(outbox_open(p->w.store, id, &r), 0);
+	read_zip(r, &before);
+	outbox_close(r);
+	assert_int_equal(purge_output(p->w.store, true), 0);
+	play_expect(p, 0, TREE_OUTPUT, "a/01/f.csv=one@100\n");
+	assert_int_equal(purge_output(p->w.store, false), 0);
+	play_expect(p, 0, TREE_OUTPUT, "");
+	play_expect(p, 0, TREE_SETUP, "");
+	play_expect(p, 1, TREE_OUTPUT, "a/01/f.csv=one@100\n");
+	play_expect(p, 1, TREE_SETUP, "s.csv=setup@50\n");
+	assert_int_equal(channel_get(p->w.store, "main", &mark), 0);
+	play_reopen(p);
+	assert_int_equal(outbox_open(p->w.store, id, &r), 0);
+	read_zip(r, &after);
+	outbox_close(r);
+	assert_int_equal(after.len, before.len);
+	assert_memory_equal(after.data, before.data, after.len);
+	play_begin(p);
+	assert_int_equal(draft_captured(p->draft, &c), 0);
+	assert_int_equal(c.data_change, 0);
+	assert_int_equal(c.setup_change, 0);
+	assert_int_equal(purge_output(p->w.store, false), -EBUSY);
+	play_pov(p, "a", "01", "one", "open");
+	assert_int_equal(play_commit(p, 2000), 2);
+	play_expect(p, 0, TREE_OUTPUT, "a/01/f.csv=one@101\n");
+	play_expect(p, 1, TREE_OUTPUT, "a/01/f.csv=one@100\n");
+}
+
 #define PLAY(f) cmocka_unit_test_setup_teardown(f, play_setup_world, play_end)
 
 int main(void)
@@ -360,6 +537,10 @@ int main(void)
 		PLAY(test_package_orphans_are_left_out_and_said),
 		PLAY(test_outbox_reads_the_same_bytes_for_ever),
 		PLAY(test_draft_outbox_ends_the_job_and_guards_names),
+		PLAY(test_purge_snapshots_leaves_what_is_needed),
+		PLAY(test_purge_outbox_takes_what_is_asked_for),
+		PLAY(test_purge_jobs_spares_open_ones_and_its_own),
+		PLAY(test_purge_output_forgets_the_present),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,9 +3,11 @@
 
 /*
  * Forgetting. Each function does what it does in one transaction and calls
- * back once for what it takes away; with dry_run it only calls back. Nothing
- * goes that a channel's mark, a ZIP in outbox/, or the present state needs:
- * such a snapshot is skipped.
+ * back once for what it takes away, in the transaction, so that the callback
+ * may not write to the store; with dry_run it only calls back. Nothing goes
+ * that a channel's mark, a ZIP in outbox/, or the present state needs: the last
+ * snapshot is skipped, and another one that is needed goes from snapshots/
+ * alone.
  *
  * Space is given back by purge_compact(), while readers go on.
  */
@@ -31,7 +33,8 @@ NODISCARD int purge_outbox(struct store *store, const struct purge *p);
 NODISCARD int purge_snapshots(struct store *store, const struct purge *p);
 /* Jobs that have ended. */
 NODISCARD int purge_jobs(struct store *store, const struct purge *p);
-/* The exported state: the present trees, and all channels' marks. */
+/* The exported state: the present trees, and all channels' marks. -EBUSY: there
+ * is a draft. */
 NODISCARD int purge_output(struct store *store, bool dry_run);
 
 /* Objects that nothing needs any more are dropped from the index. */

@@ -1,8 +1,15 @@
 -- ?1 is the snapshot that is shown.
 
--- name: package_latest
+-- name: snapshot_last
 SELECT max(id)
 FROM snapshot
+
+-- What is open is what it shows, unless that has been purged since.
+-- name: package_is_present
+SELECT 1
+WHERE ?1 = (SELECT max(id) FROM snapshot)
+  AND NOT EXISTS (SELECT 1 FROM version
+                  WHERE until = ?1 + 1 AND until < 9223372036854775807)
 
 -- name: package_setup
 SELECT 0, 0, 0, v.tbl, t.role, t.file, v.time, o.id, o.size, o.packed, o.rows,

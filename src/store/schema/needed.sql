@@ -1,0 +1,4 @@
+DROP TABLE IF EXISTS temp.needed;
+CREATE TEMP TABLE needed (
+  id INTEGER PRIMARY KEY
+);
