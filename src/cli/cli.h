@@ -22,11 +22,18 @@ struct cli_command {
 };
 
 extern const struct cli_command cmd_abandon;
+extern const struct cli_command cmd_abort;
 extern const struct cli_command cmd_adopt;
+extern const struct cli_command cmd_export;
 extern const struct cli_command cmd_init;
+extern const struct cli_command cmd_jobs;
 extern const struct cli_command cmd_model;
 extern const struct cli_command cmd_mount;
+extern const struct cli_command cmd_purge;
 extern const struct cli_command cmd_status;
+extern const struct cli_command cmd_verify;
+extern const struct cli_command cmd_wait;
+extern const struct cli_command cmd_watch;
 
 /* "outboxfs: <reason>" to stderr; returns 1. */
 int cli_fail(const struct err *err, int r);

@@ -9,8 +9,9 @@
 
 /* In the order of the alphabet. */
 static const struct cli_command *const commands[] = {
-	&cmd_abandon, &cmd_adopt, &cmd_init,
-	&cmd_model,   &cmd_mount, &cmd_status,
+	&cmd_abandon, &cmd_abort, &cmd_adopt, &cmd_export, &cmd_init,
+	&cmd_jobs,    &cmd_model, &cmd_mount, &cmd_purge,  &cmd_status,
+	&cmd_verify,  &cmd_wait,  &cmd_watch,
 };
 
 static void print_help(FILE *to)

@@ -11,7 +11,10 @@ import pytest
 
 from outbox import OUTBOXFS, SALES, SALES_SQL, run
 
-VERBS = ["abandon", "adopt", "init", "model", "mount", "status"]
+VERBS = ["abandon", "abort", "adopt", "export", "init", "jobs", "model",
+         "mount", "purge", "status", "verify", "wait", "watch"]
+# These take any number of words behind the database.
+TALKATIVE = ["export", "purge"]
 
 
 def ours(*args, **kwargs):
@@ -136,7 +139,7 @@ def test_missing_argument(verb):
     assert "needed" in misused(verb)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [v for v in VERBS if v not in TALKATIVE])
 def test_too_many_arguments(verb, tmp_path):
     args = [tmp_path / name for name in ("a", "b", "c")]
     assert "needed" in misused(verb, *args)

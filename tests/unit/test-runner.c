@@ -149,7 +149,7 @@ static int set_up(void **state)
 	log_set_level(LOG_LEVEL_ERR);
 	memset(&plan, 0, sizeof(plan));
 	told.text[0] = '\0';
-	strcpy(f->dir, "/tmp/test-runner-XXXXXX");
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/test-runner-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	(void)snprintf(f->database, sizeof(f->database), "%s/a.db", f->dir);
 	f->work.database = f->database;
