@@ -62,8 +62,9 @@ static int configure(struct db *db, const struct db_config *config,
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	(void)snprintf(sql, sizeof(sql),
 		       "PRAGMA foreign_keys=ON; PRAGMA synchronous=NORMAL;"
-		       "PRAGMA temp_store=MEMORY;"
+		       "PRAGMA temp_store=%s;"
 		       "PRAGMA cache_size=-%d; PRAGMA mmap_size=%lld;",
+		       config->temp_file ? "FILE" : "MEMORY",
 		       config->cache_kib ? config->cache_kib : 2048,
 		       (long long)config->mmap_bytes);
 	return db_exec(db, sql, err);

@@ -254,8 +254,11 @@ int draft_apply(struct draft *d, const struct draft_head *head,
 	r = pack_append_sync(d->append);
 	if (r < 0)
 		return err_set(err, r, "cannot write packs of the store");
+	r = db_commit(&d->staging);
+	if (r < 0)
+		return err_set(err, r, "cannot write temporary files");
 	lock_take(&d->store->lock);
-	r = db_begin_write(d->store->writer, &d->txn);
+	r = db_begin_write(d->db, &d->txn);
 	if (r < 0) {
 		lock_drop(&d->store->lock);
 		return err_set(err, r, "cannot write to the store");

@@ -173,10 +173,12 @@ int draft_repair(struct draft *d, int64_t *ret_n, struct err *err)
 {
 	LOCK_SCOPE(&d->store->lock);
 	CLEANUP(db_rollback) struct db_txn txn = DB_TXN_NULL;
-	struct db *db = d->store->writer;
+	struct db *db = d->db;
 	int r;
 
-	r = pack_append_sync(d->append);
+	r = db_commit(&d->staging);
+	if (r == 0)
+		r = pack_append_sync(d->append);
 	if (r == 0)
 		r = db_begin_write(db, &txn);
 	if (r == 0)

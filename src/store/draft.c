@@ -19,13 +19,13 @@
 #include "statements.h"
 
 extern const char schema_draft_sql[];
-extern const char schema_draft_end_sql[];
 
-#define KEYS_MAX 64 /* dimensions, more than a model may have */
+#define CACHE_KIB 65536 /* random inserts into the index's indexes */
+#define KEYS_MAX  64    /* dimensions, more than a model may have */
 
 struct db *draft_db(struct draft *d)
 {
-	return d->store->writer;
+	return d->db;
 }
 
 int64_t draft_snapshot(const struct draft *d)
@@ -47,23 +47,45 @@ static int last_id(struct db *db, size_t statement, int64_t *ret)
 	return 0;
 }
 
+static int open_own(struct draft *d, struct err *err)
+{
+	struct db_config config = {
+		.sql = {.text = store_statements, .n = STORE_STATEMENTS_N},
+		.busy_ms = 60000,
+		.cache_kib = CACHE_KIB,
+		.temp_file = true,
+	};
+	CLEANUP(freep) char *path = NULL;
+
+	if (asprintf(&path, "%s/store.db", d->store->path) < 0)
+		return -ENOMEM;
+	config.path = path;
+	return db_open(&config, &d->db, err);
+}
+
+/*
+ * One transaction for all that is staged: it writes TEMP tables only, and it
+ * spares each statement to lock the file.
+ */
 static int begin_on(struct draft *d, struct err *err)
 {
-	struct store *store = d->store;
 	int r;
 
 	r = fault("draft-begin");
 	if (r == 0)
-		r = db_exec(store->writer, schema_draft_end_sql, err);
+		r = open_own(d, err);
 	if (r == 0)
-		r = db_exec(store->writer, schema_draft_sql, err);
+		r = db_exec(d->db, "PRAGMA synchronous=FULL", err);
 	if (r == 0)
-		r = last_id(store->writer, STORE_DRAFT_LAST_DIR, &d->last_dir);
+		r = db_exec(d->db, schema_draft_sql, err);
 	if (r == 0)
-		r = last_id(store->writer, STORE_DRAFT_LAST_VALUE,
-			    &d->last_value);
+		r = db_begin(d->db, &d->staging);
 	if (r == 0)
-		r = pack_append_begin(store, store->writer, &d->append);
+		r = last_id(d->db, STORE_DRAFT_LAST_DIR, &d->last_dir);
+	if (r == 0)
+		r = last_id(d->db, STORE_DRAFT_LAST_VALUE, &d->last_value);
+	if (r == 0)
+		r = pack_append_begin(d->store, d->db, &d->append);
 	return r;
 }
 
@@ -85,6 +107,7 @@ int draft_begin(struct store *store, struct draft **ret, struct err *err)
 	r = d ? 0 : -ENOMEM;
 	if (d) {
 		d->store = store;
+		lock_init(&d->lock, "draft", LOCK_RANK_DRAFT);
 		d->n_timelines = store->n_timelines;
 		d->n_forgotten = store->n_forgotten;
 		store->draft = d;
@@ -104,29 +127,29 @@ struct draft *draft_free(struct draft *d)
 	if (!d)
 		return NULL;
 	store = d->store;
+	db_rollback(&d->staging);
 	if (d->applied) {
 		db_rollback(&d->txn);
 		lock_drop(&store->lock);
 	}
 	/* Nobody else appends as long as the store has this draft. */
 	pack_append_free(d->append, d->committed);
+	db_free(d->db); /* and what is staged */
 	lock_take(&store->lock);
-	/* Left behind they take space only; the next draft drops them, too. */
-	if (db_exec(store->writer, schema_draft_end_sql, NULL) < 0)
-		log_warn("cannot drop what was staged in the store");
 	store->draft = NULL;
 	lock_drop(&store->lock);
+	lock_deinit(&d->lock);
 	free(d);
 	return NULL;
 }
 
 int draft_captured(struct draft *d, struct captured *ret)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_CAPTURED, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_CAPTURED, &stmt);
 	if (r == 0)
 		r = db_step(stmt);
 	if (r <= 0)
@@ -164,8 +187,8 @@ static int table_step(struct db *db, size_t statement, const char *name,
 int draft_table(struct draft *d, const char *name, int role,
 		const char *file_name, int64_t *ret)
 {
-	LOCK_SCOPE(&d->store->lock);
-	struct db *db = d->store->writer;
+	LOCK_SCOPE(&d->lock);
+	struct db *db = d->db;
 	int64_t id;
 	int r;
 
@@ -189,7 +212,7 @@ static int value_find(struct draft *d, int dim, const struct buf *key,
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_VALUE_FIND, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_VALUE_FIND, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int(stmt, 1, dim);
@@ -205,7 +228,7 @@ static int value_find(struct draft *d, int dim, const struct buf *key,
 int draft_value(struct draft *d, int dim, const struct value *v, int64_t *ret,
 		bool *ret_missing)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	CLEANUP(buf_deinit) struct buf key = BUF_NULL;
 	int r;
 
@@ -219,7 +242,7 @@ static int value_add(struct draft *d, int dim, const struct buf *key,
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_VALUE_ADD, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_VALUE_ADD, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, d->last_value + 1);
@@ -238,7 +261,7 @@ static int name_set(struct draft *d, int64_t value, const struct name *name,
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_NAME_SET, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_NAME_SET, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, value);
@@ -252,7 +275,7 @@ static int name_set(struct draft *d, int64_t value, const struct name *name,
 int draft_value_add(struct draft *d, int dim, const struct value *v,
 		    const struct name *name, bool missing, int64_t *ret)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	CLEANUP(buf_deinit) struct buf key = BUF_NULL;
 	bool is_missing;
 	int64_t id;
@@ -276,7 +299,7 @@ int draft_value_add(struct draft *d, int dim, const struct value *v,
 int draft_value_set(struct draft *d, int64_t value, const struct name *name,
 		    bool missing)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 
 	return name_set(d, value, name, missing);
 }
@@ -292,11 +315,11 @@ struct found {
 static int collect_values(struct draft *d, int dim, struct buf *ret,
 			  struct buf *ret_keys)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_VALUES, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_VALUES, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int(stmt, 1, dim);
@@ -340,7 +363,7 @@ static int dir_find(struct draft *d, int64_t parent, int64_t value, bool pov,
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_DIR_FIND, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_DIR_FIND, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, parent);
@@ -367,7 +390,7 @@ static int dir_make(struct draft *d, const struct dir_key *key, int64_t *ret)
 	r = dir_find(d, key->parent, key->value, key->pov, ret);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = db_stmt(d->store->writer, STORE_DRAFT_DIR_ADD, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_DIR_ADD, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, d->last_dir + 1);
@@ -383,7 +406,7 @@ static int dir_make(struct draft *d, const struct dir_key *key, int64_t *ret)
 
 int draft_pov(struct draft *d, const int64_t *values, unsigned n, int64_t *ret)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	int64_t id = 1;
 	int r = 0;
 
@@ -404,12 +427,12 @@ int draft_pov(struct draft *d, const int64_t *values, unsigned n, int64_t *ret)
 
 static int collect_povs(struct draft *d, int64_t value, struct buf *ret)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int64_t id;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_POVS_OF, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_POVS_OF, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, value);
@@ -424,12 +447,12 @@ static int collect_povs(struct draft *d, int64_t value, struct buf *ret)
 static int collect_keys(struct draft *d, int64_t pov, struct buf *ret,
 			size_t *ret_at, unsigned *ret_n)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	unsigned n = 0;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_POV_KEYS, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_POV_KEYS, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, pov);
@@ -489,7 +512,7 @@ static int put_two(struct draft *d, size_t statement, int64_t a, int64_t b)
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(d->store->writer, statement, &stmt);
+	r = db_stmt(d->db, statement, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, a);
@@ -500,7 +523,7 @@ static int put_two(struct draft *d, size_t statement, int64_t a, int64_t b)
 int draft_examined(struct draft *d, int64_t pov, bool orphan,
 		   const int64_t *rules, size_t n_rules)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	int r;
 
 	r = put_two(d, STORE_DRAFT_EXAMINED, pov, orphan);
@@ -511,7 +534,7 @@ int draft_examined(struct draft *d, int64_t pov, bool orphan,
 
 int draft_all_povs(struct draft *d)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 
 	d->all_povs = true;
 	return 0;
@@ -519,7 +542,7 @@ int draft_all_povs(struct draft *d)
 
 int draft_all_setup(struct draft *d)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 
 	d->all_setup = true;
 	return 0;
@@ -531,7 +554,7 @@ static int put_file(struct draft *d, int64_t pov, int64_t table,
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_FILE, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_FILE, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, pov);
@@ -545,18 +568,18 @@ static int put_file(struct draft *d, int64_t pov, int64_t table,
 int draft_file(struct draft *d, int64_t pov, int64_t table,
 	       const uint8_t sha256[SHA256_BYTES], wall_s_t time)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 
 	return put_file(d, pov, table, sha256, time);
 }
 
 int draft_same_file(struct draft *d, int64_t pov, int64_t table)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_HAS_FILE, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_HAS_FILE, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, pov);
@@ -569,11 +592,11 @@ int draft_same_file(struct draft *d, int64_t pov, int64_t table)
 
 int draft_known(struct draft *d, const struct store_known *known)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_KNOWN, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_KNOWN, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, known->pov);
@@ -587,12 +610,12 @@ int draft_known(struct draft *d, const struct store_known *known)
 
 static int collect_orphans(struct draft *d, struct buf *ret)
 {
-	LOCK_SCOPE(&d->store->lock);
+	LOCK_SCOPE(&d->lock);
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int64_t id;
 	int r;
 
-	r = db_stmt(d->store->writer, STORE_DRAFT_ORPHANS, &stmt);
+	r = db_stmt(d->db, STORE_DRAFT_ORPHANS, &stmt);
 	if (r < 0)
 		return r;
 	while ((r = db_step(stmt)) == 1) {

@@ -3,8 +3,7 @@
 
 /*
  * What a draft is made of; draft.c, apply.c and writer.c know it. What is
- * staged lies in TEMP tables of the writing connection (schema/draft.sql),
- * which draft_begin() makes and draft_free() drops.
+ * staged lies in TEMP tables of a connection of its own (schema/draft.sql).
  */
 
 #include <stdbool.h>
@@ -14,13 +13,16 @@
 
 struct draft {
 	struct store *store;        /* borrowed */
+	struct lock lock;           /* of what threads stage */
+	struct db *db;              /* owned; a connection of its own */
+	struct db_txn staging;      /* until draft_apply() */
 	struct pack_append *append; /* owned; begun with the draft */
 	bool applied;               /* the lock is ours, the transaction open */
-	bool all_povs;              /* under the store's lock */
+	bool all_povs;              /* under lock */
 	bool all_setup;
 	bool repair;          /* takes damaged objects only */
 	int64_t snapshot;     /* after draft_apply() */
-	int64_t last_dir;     /* ids given out; under the store's lock */
+	int64_t last_dir;     /* ids given out; under lock */
 	int64_t last_value;   /* likewise */
 	uint64_t n_timelines; /* the store's, when it began */
 	uint64_t n_forgotten; /* likewise */

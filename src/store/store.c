@@ -148,14 +148,10 @@ static int open_db(struct store *store, struct err *err)
 		return -ENOMEM;
 	config.path = path;
 	r = db_open(&config, &store->writer, err);
-	/*
-	 * What is said to others is on the disk before: full. A draft of
-	 * millions of files is staged in a file.
-	 */
+	/* What is said to others is on the disk before. */
 	if (r == 0 && path)
 		r = db_exec(store->writer,
-			    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-			    "PRAGMA temp_store=FILE",
+			    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
 			    err);
 	if (r == 0)
 		r = store_migrate(store->writer, err);

@@ -32,24 +32,6 @@ struct object_writer {
 	int64_t file_n;
 };
 
-/*
- * The connection of a draft; its thread holds the lock already after
- * draft_apply().
- */
-static struct db *draft_take(struct draft *d)
-{
-	if (!d->applied)
-		lock_take(&d->store->lock);
-	lock_assert_held(&d->store->lock);
-	return d->store->writer;
-}
-
-static void draft_drop(struct draft *d)
-{
-	if (!d->applied)
-		lock_drop(&d->store->lock);
-}
-
 static int find_with(struct db *db, int statement,
 		     const uint8_t sha256[SHA256_BYTES], struct object *ret)
 {
@@ -89,7 +71,8 @@ static int is_wanted_for_repair(struct db *db,
 int draft_find_object(struct draft *d, const uint8_t sha256[SHA256_BYTES],
 		      struct object *ret)
 {
-	struct db *db = draft_take(d);
+	LOCK_SCOPE(&d->lock);
+	struct db *db = d->db;
 	int r;
 
 	r = find_with(db, STORE_STAGED_OBJECT_FIND, sha256, ret);
@@ -97,7 +80,6 @@ int draft_find_object(struct draft *d, const uint8_t sha256[SHA256_BYTES],
 		r = is_wanted_for_repair(db, sha256, ret);
 	else if (r == 0)
 		r = find_with(db, STORE_OBJECT_FIND, sha256, ret);
-	draft_drop(d);
 	return r;
 }
 
@@ -126,12 +108,10 @@ static int stage(struct db *db, const struct object *o, const void *pieces,
 int draft_stage_object(struct draft *d, const struct object *o,
 		       const void *pieces, size_t n)
 {
-	struct db *db = draft_take(d);
-	int r;
+	LOCK_SCOPE(&d->lock);
+	struct db *db = d->db;
 
-	r = stage(db, o, pieces, n);
-	draft_drop(d);
-	return r;
+	return stage(db, o, pieces, n);
 }
 
 int object_writer_new(struct draft *d, struct object_writer **ret)

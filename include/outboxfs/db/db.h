@@ -37,6 +37,7 @@ struct db_config {
 	int busy_ms;        /* how long to wait for a lock; 0: not at all */
 	int64_t mmap_bytes; /* 0: reads by pread */
 	int cache_kib;      /* page cache */
+	bool temp_file;     /* TEMP tables in files, not in memory */
 };
 
 NODISCARD int db_open(const struct db_config *config, struct db **ret,
