@@ -11,6 +11,7 @@
 #include "outboxfs/base/clock.h"
 
 #define BAR_MAX 30
+#define BAR_MIN 5
 
 bool progress_is_shown(void)
 {
@@ -45,14 +46,17 @@ static const char *get_string(struct json_object *o, const char *key)
 	return s ? s : "";
 }
 
-static void put_bar(struct buf *b, int64_t done, int64_t total)
+/* As wide as the rest of the line leaves room for. */
+static void put_bar(struct buf *b, int64_t done, int64_t total, unsigned width)
 {
-	int64_t full = done < total ? done * BAR_MAX / total : BAR_MAX;
+	int64_t full = done < total ? done * width / total : width;
 
+	if (width < BAR_MIN)
+		return;
 	buf_putc(b, '[');
-	for (int64_t i = 0; i < BAR_MAX; i++)
+	for (int64_t i = 0; i < width; i++)
 		buf_putc(b, i < full ? '#' : '.');
-	buf_printf(b, "] %lld/%lld POVs", (long long)done, (long long)total);
+	buf_puts(b, "] ");
 }
 
 /* How long it is until a time of ISO 8601, as "1:02:03". */
@@ -74,32 +78,49 @@ static void put_left(struct buf *b, const char *end)
 	buf_printf(b, "%02lld left", left % 60);
 }
 
-static void put_line(struct buf *b, struct json_object *o)
+/* What stands behind the bar. */
+static void put_numbers(struct buf *b, struct json_object *o)
 {
-	int64_t total = get_int(o, "povs_total");
+	if (get_int(o, "povs_total") > 0)
+		buf_printf(b, "%lld/%lld POVs",
+			   (long long)get_int(o, "povs_done"),
+			   (long long)get_int(o, "povs_total"));
+	if (get_int(o, "rows") > 0)
+		buf_printf(b, "%s%lld rows/s",
+			   get_int(o, "povs_total") > 0 ? ", " : "",
+			   (long long)get_int(o, "rows_per_second"));
+	put_left(b, get_string(o, "estimated_end"));
+}
+
+static void put_line(struct buf *b, struct json_object *o, size_t max)
+{
+	CLEANUP(buf_deinit) struct buf numbers = BUF_INIT(4096);
 	const char *step = get_string(o, "step");
+	size_t n;
 
 	buf_printf(b, "job %lld: %s ", (long long)get_int(o, "job"),
 		   step[0] ? step : get_string(o, "state"));
-	if (total > 0)
-		put_bar(b, get_int(o, "povs_done"), total);
-	if (get_int(o, "rows") > 0)
-		buf_printf(b, ", %lld rows/s",
-			   (long long)get_int(o, "rows_per_second"));
-	put_left(b, get_string(o, "estimated_end"));
+	put_numbers(&numbers, o);
+	if (!buf_str(&numbers))
+		return;
+	n = b->len + numbers.len + strlen("[] ");
+	if (get_int(o, "povs_total") > 0 && n < max)
+		put_bar(b, get_int(o, "povs_done"), get_int(o, "povs_total"),
+			max - n < BAR_MAX ? (unsigned)(max - n) : BAR_MAX);
+	buf_puts(b, numbers.data);
 }
 
 void progress_draw(const char *json)
 {
 	CLEANUP(buf_deinit) struct buf b = BUF_INIT(4096);
 	struct json_object *o = json ? json_tokener_parse(json) : NULL;
+	/* A line that is full would wrap, and could not be drawn over. */
+	size_t max = columns() - 1;
 
 	if (o)
-		put_line(&b, o);
+		put_line(&b, o, max);
 	json_object_put(o);
-	/* A line that is full would wrap, and could not be drawn over. */
 	if (buf_str(&b))
-		(void)fprintf(stderr, "\r%.*s\033[K", (int)columns() - 1,
-			      buf_str(&b));
+		(void)fprintf(stderr, "\r%.*s\033[K", (int)max, buf_str(&b));
 	(void)fflush(stderr);
 }

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
@@ -393,6 +394,25 @@ def test_signal_aborts(large, out, number):
     assert os.listdir(out) == []
     done("export", large, "setup")
     assert done("verify", large)
+
+
+def test_progress_on_a_terminal(large):
+    """Drawn on stderr alone, each time over the last, and gone at the end."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen([OUTBOXFS, "export", str(large), "all"],
+                               stdout=subprocess.PIPE, stderr=slave, text=True)
+    os.close(slave)
+    seen = b""
+    with pytest.raises(OSError):  # EIO: nobody has the other end any more
+        while True:
+            seen += os.read(master, 65536)
+    os.close(master)
+    assert process.communicate()[0].startswith("job 1: done")
+    lines = seen.decode().split("\r")
+    assert any(re.search(r"\d+/\d+ POVs, \d+ rows/s", line) for line in lines)
+    assert all(len(line.replace("\033[K", "")) < 80 for line in lines)
+    assert "\n" not in seen.decode()
+    assert lines[-1] == "\033[K"
 
 
 def test_killed_export_is_repeated(large, out):
