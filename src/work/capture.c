@@ -102,6 +102,8 @@ static void ids_unique(struct ids *ids)
 {
 	size_t n = 0;
 
+	if (ids->n == 0)
+		return; /* and there is no list */
 	qsort(ids->list, ids->n, sizeof(*ids->list), compare_ids);
 	for (size_t i = 0; i < ids->n; i++)
 		if (n == 0 || ids->list[n - 1] != ids->list[i])
