@@ -51,7 +51,7 @@ static void read_dir(sqlite3_stmt *stmt, struct tree_dir *ret)
 	copy_name(stmt, 4, ret->name, sizeof(ret->name));
 }
 
-static void read_file(sqlite3_stmt *stmt, struct tree_file *ret)
+static void read_file(sqlite3_stmt *stmt, wall_s_t least, struct tree_file *ret)
 {
 	ret->version = sqlite3_column_int64(stmt, 0);
 	ret->dir = sqlite3_column_int64(stmt, 1);
@@ -59,6 +59,8 @@ static void read_file(sqlite3_stmt *stmt, struct tree_file *ret)
 	ret->object = sqlite3_column_int64(stmt, 3);
 	ret->size = sqlite3_column_int64(stmt, 4);
 	ret->time = sqlite3_column_int64(stmt, 5);
+	if (ret->time < least)
+		ret->time = least;
 	copy_name(stmt, 6, ret->name, sizeof(ret->name));
 }
 
@@ -165,17 +167,48 @@ static int find_dir(struct db *db, const struct place *p, struct tree_dir *ret)
 	return r;
 }
 
-static int find_file(struct db *db, const struct place *p,
-		     struct tree_file *ret)
+/*
+ * What a path in output/ shows may have been another POV's before: then its
+ * files are at least as young as its names. Paths of snapshots never change.
+ */
+static int name_time(struct db *db, int64_t dir, wall_s_t *ret)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = bind(db, STORE_TREE_FIND_FILE, p, &stmt);
+	*ret = 0;
+	r = db_stmt(db, STORE_TREE_NAME_TIME, &stmt);
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(stmt, 1, dir);
+	r = db_step(stmt);
+	if (r == 1)
+		*ret = sqlite3_column_int64(stmt, 0);
+	return r < 0 ? r : 0;
+}
+
+static int place_time(struct db *db, const struct place *p, wall_s_t *ret)
+{
+	*ret = 0;
+	if (p->snapshot || p->area != TREE_OUTPUT)
+		return 0;
+	return name_time(db, p->dir, ret);
+}
+
+static int find_file(struct db *db, const struct place *p,
+		     struct tree_file *ret)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	wall_s_t least;
+	int r;
+
+	r = place_time(db, p, &least);
+	if (r == 0)
+		r = bind(db, STORE_TREE_FIND_FILE, p, &stmt);
 	if (r == 0)
 		r = db_step(stmt);
 	if (r == 1)
-		read_file(stmt, ret);
+		read_file(stmt, least, ret);
 	return r;
 }
 
@@ -232,13 +265,16 @@ static int list_files(struct db *db, const struct place *p, tree_func_t func,
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	struct tree_file file;
+	wall_s_t least;
 	int r;
 
-	r = bind(db, STORE_TREE_FILES, p, &stmt);
+	r = place_time(db, p, &least);
+	if (r == 0)
+		r = bind(db, STORE_TREE_FILES, p, &stmt);
 	if (r < 0)
 		return r;
 	while ((r = db_step(stmt)) == 1) {
-		read_file(stmt, &file);
+		read_file(stmt, least, &file);
 		r = func(NULL, &file, file.table, arg);
 		if (r != 0)
 			return r;
@@ -269,9 +305,11 @@ int tree_list(struct store *store, int64_t snapshot, enum tree_area area,
 	return r < 0 ? r : 0;
 }
 
-static int version_on(struct db *db, int64_t version, struct tree_file *ret)
+static int version_on(struct db *db, int64_t version, bool present,
+		      struct tree_file *ret)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	wall_s_t least;
 	int r;
 
 	r = db_stmt(db, STORE_TREE_VERSION, &stmt);
@@ -281,11 +319,17 @@ static int version_on(struct db *db, int64_t version, struct tree_file *ret)
 	r = db_step(stmt);
 	if (r <= 0)
 		return r < 0 ? r : -ENOENT;
-	read_file(stmt, ret);
-	return 0;
+	read_file(stmt, 0, ret);
+	if (!present)
+		return 0;
+	r = name_time(db, ret->dir, &least);
+	if (ret->time < least)
+		ret->time = least;
+	return r;
 }
 
-int tree_version(struct store *store, int64_t version, struct tree_file *ret)
+int tree_version(struct store *store, int64_t version, bool present,
+		 struct tree_file *ret)
 {
 	struct db *db;
 	int r;
@@ -293,7 +337,7 @@ int tree_version(struct store *store, int64_t version, struct tree_file *ret)
 	r = store_reader_get(store, &db);
 	if (r < 0)
 		return r;
-	r = version_on(db, version, ret);
+	r = version_on(db, version, present, ret);
 	store_reader_put(store, db);
 	return r;
 }

@@ -20,7 +20,8 @@ static inline void play_show_file(struct play_walk *w,
 	char data[256];
 	ssize_t n;
 
-	assert_int_equal(tree_version(w->p->w.store, file->version, &again), 0);
+	assert_int_equal(
+		tree_version(w->p->w.store, file->version, false, &again), 0);
 	assert_string_equal(again.name, file->name);
 	assert_int_equal(object_open(w->p->w.store, file->object, &r), 0);
 	n = object_read(r, 0, data, sizeof(data));

@@ -165,7 +165,7 @@ static void test_draft_renamed_value_moves_its_directory(void **state)
 	play_rename(p, "Paris", "Lutetia");
 	play_commit(p, 2000);
 	play_expect(p, 1, TREE_OUTPUT, "Paris/01/f.csv=one@100\n");
-	play_expect(p, 0, TREE_OUTPUT, "Lutetia/01/f.csv=one@100\n");
+	play_expect(p, 0, TREE_OUTPUT, "Lutetia/01/f.csv=one@2000\n");
 	play_expect_dir(p, 0, "Paris", -ENOENT);
 	play_expect_dir(p, 0, "Lutetia", 1000);
 	play_expect_dir(p, 0, "", 2000);

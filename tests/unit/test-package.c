@@ -417,7 +417,7 @@ static void test_purge_snapshots_leaves_what_is_needed(void **state)
 	/* "two", its status, and "four" */
 	assert_int_equal(count(p, "SELECT count(*) FROM version"), 3);
 	assert_int_equal(count(p, "SELECT count(*) FROM snapshot"), 2);
-	play_expect(p, 0, TREE_OUTPUT, "A/01/f.csv=four@103\n");
+	play_expect(p, 0, TREE_OUTPUT, "A/01/f.csv=four@3000\n");
 	play_reopen(p);
 	assert_int_equal(outbox_open(p->w.store, id, &r), 0);
 	read_zip(r, &after);

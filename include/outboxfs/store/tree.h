@@ -56,8 +56,11 @@ typedef int (*tree_func_t)(const struct tree_dir *dir,
 NODISCARD int tree_list(struct store *store, int64_t snapshot,
 			enum tree_area area, int64_t dir, int64_t after,
 			tree_func_t func, void *arg);
-/* A version by id, whatever snapshots have it. -ENOENT. */
-NODISCARD int tree_version(struct store *store, int64_t version,
+/*
+ * A version by id, whatever snapshots have it. present: with the time that it
+ * has in output/, where paths may come to mean others. -ENOENT.
+ */
+NODISCARD int tree_version(struct store *store, int64_t version, bool present,
 			   struct tree_file *ret);
 
 struct tree_snapshot {

@@ -37,9 +37,12 @@ CREATE TABLE name (
   since INTEGER NOT NULL,
   until INTEGER NOT NULL,
   name TEXT NOT NULL,
+  time INTEGER NOT NULL,  -- files beneath are not older in output/: a path that
+                          -- is another value's now shows that by its times
   PRIMARY KEY (value, since)
 ) WITHOUT ROWID;
 CREATE INDEX name_name ON name(name);
+CREATE INDEX name_time ON name(time) WHERE time > 0;
 CREATE INDEX name_since ON name(since);
 
 -- Directories: prefixes of POVs, and POVs. The root has id 1; setup/ is

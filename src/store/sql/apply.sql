@@ -51,8 +51,21 @@ WHERE value IN (SELECT value FROM temp.staged_name)
                WHERE s.value = name.value)
 
 -- name: apply_names
-INSERT INTO name(value, since, until, name)
-SELECT s.value, ?1, 9223372036854775807, s.name
+INSERT INTO name(value, since, until, name, time)
+SELECT s.value, ?1, 9223372036854775807, s.name,
+       CASE WHEN EXISTS (SELECT 1 FROM name n WHERE n.value = s.value)
+              OR EXISTS (SELECT 1
+                         FROM name n
+                         CROSS JOIN value a ON a.id = n.value
+                         CROSS JOIN value b ON b.id = s.value
+                         WHERE n.name = s.name AND n.value <> s.value
+                           AND a.dim = b.dim)
+            THEN (SELECT max(c.time,
+                             coalesce((SELECT max(m.time) + 1 FROM name m
+                                       WHERE m.time > 0), 0))
+                  FROM snapshot c WHERE c.id = ?1)
+            ELSE 0
+       END
 FROM temp.staged_name s
 WHERE s.name IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM name n

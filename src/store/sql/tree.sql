@@ -69,6 +69,18 @@ CROSS JOIN version v
 CROSS JOIN object o ON o.id = v.object
 WHERE t.role = ?2 AND t.file = ?4 AND v.until > ?1
 
+-- name: tree_name_time
+WITH RECURSIVE above(parent, value) AS (
+  SELECT parent, value FROM dir WHERE id = ?1 AND level > 0
+  UNION ALL
+  SELECT d.parent, d.value
+  FROM above a CROSS JOIN dir d ON d.id = a.parent
+  WHERE d.level > 0
+)
+SELECT coalesce(max(n.time), 0)
+FROM above a
+CROSS JOIN name n ON n.value = a.value AND n.until = 9223372036854775807
+
 -- name: tree_version
 SELECT v.id, v.dir, v.tbl, v.object, o.size, v.time, t.file
 FROM version v
