@@ -11,8 +11,7 @@
  * Functions that work on a call return 0, a negative errno, or
  *	-EWOULDBLOCK	 start again in the pool
  *	-EINPROGRESS	 parked; whoever parked it sees to it
- *	-EALREADY		 what others do must end first: try for
- *busy_timeout
+ *	-EALREADY	 what others do must end first: try for busy_timeout
  */
 
 #include <stdatomic.h>
@@ -25,6 +24,7 @@
 #include "outboxfs/base/lock.h"
 #include "outboxfs/base/pool.h"
 #include "outboxfs/fs/mount.h"
+#include "outboxfs/run/runner.h"
 #include "outboxfs/store/store.h"
 
 /* A generated text that is not in the database; text.c. */
@@ -64,6 +64,15 @@ struct mount {
 	struct text status;
 	struct handle *handles; /* open files; under texts_lock */
 
+	struct sources *sources;   /* open files of the store; handle.c */
+	struct controls *controls; /* commands and the runner; control.c */
+	struct publish *publish;   /* what the kernel is told; publish.c */
+	struct pool *render_pool;  /* for jobs */
+	struct work work;
+
+	_Atomic wall_s_t outbox_time; /* of the directory */
+	_Atomic wall_s_t snapshots_time;
+
 	struct watch *watch;
 };
 
@@ -75,7 +84,12 @@ enum call_op {
 	CALL_READDIR,
 	CALL_READDIRPLUS,
 	CALL_STATFS,
+	CALL_READLINK,
+	CALL_UNLINK,
+	CALL_WRITE,
 };
+
+struct handle;
 
 struct call {
 	struct pool_task task; /* first: the pool hands it back */
@@ -88,9 +102,11 @@ struct call {
 	fuse_ino_t ino;
 	size_t size;
 	off_t off;
-	struct version *handle; /* of an open file, or NULL */
-	bool has_fi;
+	struct handle *handle; /* of an open file, or NULL */
 	struct fuse_file_info fi;
+	char *data;       /* owned; what is written, size bytes */
+	int64_t job;      /* for which a writer waits; control.c */
+	bool interrupted; /* a writer that does not wait yet; control.c */
 	struct err err; /* why the database cannot be read */
 	int why;        /* the same as -errno; 0: it can */
 	char name[NAME_BYTES_MAX + 1];
@@ -98,6 +114,8 @@ struct call {
 
 /* Puts a call into the pool, or answers it where that cannot be. */
 void call_submit(struct call *call);
+/* Answers a WRITE with this result, as it is, and frees the call. */
+void call_end_write(struct call *call, int r);
 
 /* A file as stat sees it. */
 struct facts {
@@ -116,9 +134,31 @@ struct lister; /* a directory being read; ops.c */
 int lister_add(struct lister *l, const char *name, const struct node *node,
 	       const struct facts *facts, wall_s_t time, off_t cookie);
 
+/* How long the kernel believes what it heard of a node; see ops.c. */
+enum node_cache {
+	CACHE_ASKING,  /* directories for half a minute, files by asking */
+	CACHE_LASTING, /* it never changes, or a notice takes it back */
+	CACHE_BRIEF,   /* for the open that follows */
+	CACHE_DOCUMENT, /* brief with a tag, lasting without */
+	CACHE_JOB,     /* its name for a second, its time by asking */
+	CACHE_NONE,    /* each look finds another node */
+};
+
+/* Who may do what, beside reading; see fill_attr(). */
+enum node_access {
+	ACCESS_READ,
+	ACCESS_READ_ONLY_HERE, /* as above, but says EPERM instead of EROFS */
+	ACCESS_OUTBOX,         /* exporters may remove what is in it */
+	ACCESS_CONTROL,        /* exporters may go there */
+	ACCESS_COMMAND,        /* exporters may write */
+};
+
 struct node_ops {
-	mode_t type; /* S_IFDIR or S_IFREG */
+	mode_t type; /* S_IFDIR, S_IFREG or S_IFLNK */
 	bool live;   /* changes with the database */
+	bool stored; /* nothing of the database is needed */
+	enum node_cache cache;
+	enum node_access access;
 	/* The child of this name; -ENOENT. Files get their tag by facts(). */
 	int (*lookup)(struct call *call, struct artifact_read *rd,
 		      const struct node *dir, const char *name, size_t len,
@@ -135,6 +175,17 @@ struct node_ops {
 	/* Renders that version. */
 	int (*render)(struct call *call, struct artifact_read *rd,
 		      const struct facts *facts, struct version *v);
+	/*
+	 * A handle of its own, and in call->fi how the kernel is to treat it.
+	 * 1: none; a version by render(), as where this is NULL.
+	 */
+	int (*open)(struct call *call, const struct node *node,
+		    struct handle **ret);
+	/* A symbolic link: where it leads. */
+	int (*link)(struct call *call, const struct node *node, char *ret,
+		    size_t size);
+	/* Takes a child away. */
+	int (*remove)(struct call *call, const char *name);
 };
 
 const struct node_ops *node_ops(enum node_kind kind); /* NULL: no such kind */
@@ -149,6 +200,33 @@ extern const struct node_ops dir_ops;
 extern const struct node_ops pov_ops;
 extern const struct node_ops data_file_ops;
 extern const struct node_ops pov_json_ops;
+/* output.c, outbox.c, jobs.c, control.c */
+extern const struct node_ops tree_dir_ops;
+extern const struct node_ops tree_file_ops;
+extern const struct node_ops params_ops;
+extern const struct node_ops snapshots_ops;
+extern const struct node_ops snapshot_ops;
+extern const struct node_ops latest_ops;
+extern const struct node_ops outbox_ops;
+extern const struct node_ops zip_ops;
+extern const struct node_ops jobs_ops;
+extern const struct node_ops job_ops;
+extern const struct node_ops job_file_ops;
+extern const struct node_ops control_ops;
+extern const struct node_ops control_file_ops;
+
+#define PARAMS_NAME "SnapshotParams.json"
+/* Cookies of what is listed begin here; 1 and 2 are "." and "..". */
+#define COOKIE_FIRST 3
+/* What the root has under a name; text.c. -ENOENT. */
+int root_entry(const char *name, size_t len, struct node *ret);
+/* The last snapshot's SnapshotParams.json: 0, or -ENOENT. */
+NODISCARD int params_latest(struct call *call, struct facts *ret);
+/* Puts content into the cache of versions, for the open to come. */
+NODISCARD int text_keep(struct call *call, const struct facts *facts,
+			const struct buf *content);
+/* A number in decimal as a name: 1 and above, or 0: it is none. */
+int64_t name_number(const char *name, size_t len);
 
 /*
  * Another database is there now: forget what was known of the former, and see
@@ -173,7 +251,6 @@ NODISCARD int live_known(struct call *call, struct artifact_read *rd,
 void mount_ready(struct mount *m);
 
 /* ops.c */
-void handles_free(struct mount *m); /* those that no RELEASE came for */
 extern const struct fuse_lowlevel_ops fs_ops;
 
 /* session.c: serves requests until the session ends; n threads. */

@@ -17,7 +17,6 @@
 #include "outboxfs/format/json.h"
 
 /* Cookies of a POV's entries: its tables by slot, then pov.json. */
-#define COOKIE_FIRST    3
 #define COOKIE_POV_JSON (COOKIE_FIRST + MODEL_SLOTS_MAX)
 
 const struct model_table *live_table(const struct model *m, int64_t id)
@@ -409,7 +408,14 @@ static int dir_lookup(struct call *call, struct artifact_read *rd,
 	struct artifact_entry entry;
 	int r;
 
-	(void)call;
+	/* It hides a value of that name; the store answers for it. */
+	if (node->id == ARTIFACT_DIR_ROOT && strcmp(name, PARAMS_NAME) == 0) {
+		struct facts params;
+
+		r = params_latest(call, &params);
+		*ret = params.node;
+		return r;
+	}
 	r = artifact_dir(rd, node->id, &dir);
 	if (r == 0)
 		r = artifact_lookup(rd, &dir, name, len, &entry);
@@ -445,9 +451,9 @@ static int dir_list(struct call *call, struct artifact_read *rd,
 	CLEANUP(artifact_node_deinit)
 	struct artifact_node dir = ARTIFACT_NODE_NULL;
 	struct dir_list list = {.l = l, .kind = NODE_DIR};
+	struct facts params;
 	int r;
 
-	(void)call;
 	if (artifact_check_listing(rd) < 0)
 		return -EALREADY;
 	r = artifact_dir(rd, node->id, &dir);
@@ -455,6 +461,14 @@ static int dir_list(struct call *call, struct artifact_read *rd,
 		return r;
 	if (dir.level + 1 == rd->model->n_dims)
 		list.kind = NODE_POV;
+	if (node->id == ARTIFACT_DIR_ROOT && cookie < COOKIE_FIRST) {
+		r = params_latest(call, &params);
+		if (r == 0)
+			r = lister_add(l, PARAMS_NAME, &params.node, &params,
+				       params.time, COOKIE_FIRST);
+		if (r != 0 && r != -ENOENT)
+			return r < 0 ? r : 0;
+	}
 	return artifact_list(rd, &dir,
 			     cookie > COOKIE_FIRST ? cookie - COOKIE_FIRST : 0,
 			     dir_list_entry, &list);

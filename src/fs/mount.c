@@ -22,14 +22,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fs/control.h"
 #include "fs/fs.h"
+#include "fs/handle.h"
 #include "fs/place.h"
+#include "fs/publish.h"
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
 
 #define SESSION_THREADS 3
 #define POOL_THREADS    4
 #define POOL_TASKS_MAX  65536
+#define CORES_MAX       256
 
 /* The parent's end: told once, "ready" or why not. */
 static int ready_fd = -1;
@@ -173,6 +177,7 @@ static void *signal_thread(void *arg)
 		if (n++ > 0)
 			_exit(1);
 		notify_systemd("STOPPING=1\n");
+		controls_stop(m->controls);
 		place_unmount(m->mountpoint);
 	}
 }
@@ -250,13 +255,16 @@ static int serve(struct mount *m, struct err *err)
 	if (r < 0)
 		return err_set(err, r, "cannot watch '%s' for changes: %s",
 			       m->database, strerrordesc_np(-r));
-	r = -pthread_create(&signals, NULL, signal_thread, m);
+	r = controls_start(m->controls, err);
+	if (r == 0)
+		r = -pthread_create(&signals, NULL, signal_thread, m);
 	if (r < 0)
 		return r;
 	r = session_run(m->session, SESSION_THREADS);
 	atomic_store(&m->ended, true);
 	pthread_kill(signals, SIGUSR1);
 	pthread_join(signals, NULL);
+	controls_stop(m->controls);
 	return r;
 }
 
@@ -285,9 +293,34 @@ void mount_refresh(struct mount *m)
 static int begin_reading(struct mount *m, struct artifact_read *rd)
 {
 	m->started = clock_wall();
+	atomic_store(&m->outbox_time, m->started);
+	atomic_store(&m->snapshots_time, m->started);
 	atomic_store(&m->generation, rd->generation);
 	knowledge_reset(m->knowledge, rd->generation, rd);
 	return artifact_change(rd, &m->first_change);
+}
+
+/* What jobs need. One thread a core renders. */
+static int open_work(struct mount *m)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	int r;
+
+	if (n < 1 || n > CORES_MAX)
+		n = n < 1 ? 1 : CORES_MAX;
+	r = pool_new((unsigned)n, POOL_TASKS_MAX, &m->render_pool);
+	if (r < 0)
+		return r;
+	m->work.database = m->database;
+	m->work.artifact = m->artifact;
+	m->work.store = m->store;
+	m->work.pool = m->render_pool;
+	m->work.n_threads = (unsigned)n;
+	m->work.limits = m->options->limits;
+	r = sources_new(&m->sources);
+	if (r == 0)
+		r = controls_new(m, &m->controls);
+	return r < 0 ? r : publish_new(m, &m->publish);
 }
 
 static int open_all(struct mount *m, struct err *err)
@@ -309,14 +342,18 @@ static int open_all(struct mount *m, struct err *err)
 	if (r == 0)
 		r = pool_new(POOL_THREADS, POOL_TASKS_MAX, &m->pool);
 	if (r == 0)
+		r = open_work(m);
+	if (r == 0)
 		r = artifact_read_begin(m->artifact, true, &rd, err);
 	return r < 0 ? r : begin_reading(m, &rd);
 }
 
 static void close_all(struct mount *m)
 {
+	controls_stop(m->controls);
 	watch_stop(m->watch);
 	m->pool = pool_free(m->pool);
+	m->render_pool = pool_free(m->render_pool);
 	if (m->session) {
 		fuse_session_unmount(m->session);
 		fuse_session_destroy(m->session);
@@ -325,6 +362,9 @@ static void close_all(struct mount *m)
 		knowledge_save(m->knowledge, m->artifact);
 	knowledge_free(m->knowledge);
 	handles_free(m);
+	sources_free(m->sources);
+	controls_free(m->controls);
+	publish_free(m->publish);
 	versions_free(m->versions);
 	store_free(m->store);
 	artifact_free(m->artifact);

@@ -3,33 +3,23 @@
  * The operations: generic walks over the table of kinds. Each builds a struct
  * call and runs it; the run functions return 0 after a reply, or an errno that
  * call_run() alone turns into one.
- *
- * How long the kernel may keep what it hears (unless kernel_cache):
- *
- * - A file's node id is one version. Its entry is kept for long and dropped
- *   when the watcher says so; its attributes are not kept, so each stat asks,
- *   and learns by ESTALE that it must look the name up again. OPEN checks the
- *   same. Both are therefore always of the latest commit.
- * - Attributes from a listing are kept for the time that ls -l takes between
- *   reading a directory and asking for what is in it.
- * - Directories are kept until the watcher says that one has gone or got
- *   another name, or for half a minute.
  */
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "fs/attr.h"
+#include "fs/control.h"
 #include "fs/fs.h"
+#include "fs/handle.h"
+#include "fs/publish.h"
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
 
-#define DIR_TIMEOUT      30.0
-#define LISTED_TIMEOUT   0.01  /* of attributes that came with a listing */
 #define RETRY_US         20000 /* between two tries of a call */
-#define FLEETING_TIMEOUT 0.001
-#define FOREVER_TIMEOUT  86400.0
 
 static struct call *call_new(fuse_req_t req, enum call_op op, fuse_ino_t ino)
 {
@@ -46,50 +36,12 @@ static struct call *call_new(fuse_req_t req, enum call_op op, fuse_ino_t ino)
 	return call;
 }
 
-static void fill_attr(const struct mount *m, const struct node *node,
-		      int64_t size, wall_s_t time, struct stat *st)
+/* Nothing can be made or changed there: the errno that says so. */
+static int refusal(enum node_kind kind)
 {
-	const struct node_ops *ops = node_ops(node->kind);
-	mode_t mode = ops->type == S_IFDIR ? 0555 : 0444;
+	const struct node_ops *ops = node_ops(kind);
 
-	*st = (struct stat){
-		.st_ino = node_stat_ino(node),
-		.st_mode = ops->type | (mode & ~m->options->umask),
-		.st_nlink = 1,
-		.st_uid = m->options->uid,
-		.st_gid = m->options->gid,
-		.st_size = size,
-		.st_blksize = 131072,
-		.st_blocks = (size + 511) / 512,
-		.st_atim = {.tv_sec = time},
-		.st_mtim = {.tv_sec = time},
-		.st_ctim = {.tv_sec = time},
-	};
-}
-
-static int fill_entry(const struct mount *m, const struct node *node,
-		      int64_t size, wall_s_t time, double attr_timeout,
-		      struct fuse_entry_param *e)
-{
-	bool dir = node_ops(node->kind)->type == S_IFDIR;
-
-	*e = (struct fuse_entry_param){
-		.attr_timeout = dir ? DIR_TIMEOUT : attr_timeout,
-		.entry_timeout = dir ? DIR_TIMEOUT : m->entry_timeout,
-	};
-	if (m->options->kernel_cache) {
-		e->attr_timeout = FOREVER_TIMEOUT;
-		e->entry_timeout = FOREVER_TIMEOUT;
-	}
-	fill_attr(m, node, size, time, &e->attr);
-	return node_pack(node, &e->ino);
-}
-
-/* A version that was rendered for this lookup, or a text of ours. */
-static bool is_fleeting(const struct node *node)
-{
-	return node->tag & NODE_TAG_PROVISIONAL || node->kind == NODE_README ||
-	       node->kind == NODE_STATUS;
+	return ops && ops->access != ACCESS_READ ? -EPERM : -EROFS;
 }
 
 static int run_lookup(struct call *call, struct artifact_read *rd)
@@ -109,19 +61,14 @@ static int run_lookup(struct call *call, struct artifact_read *rd)
 	ops = node_ops(facts.node.kind);
 	if (ops->facts)
 		r = ops->facts(call, rd, &facts.node, &facts);
-	else if (rd->model)
+	else if (rd->model || ops->stored)
 		r = ops->time(call, rd, &facts.node, &facts.time);
 	if (r < 0)
 		return r == -ESTALE ? -ENOENT : r;
-	r = fill_entry(call->mount, &facts.node, facts.size, facts.time,
-		       call->mount->attr_timeout, &e);
+	r = attr_fill_entry(call->mount, &facts.node, facts.size, facts.time, false,
+		       &e);
 	if (r < 0)
 		return r;
-	/* Good for the open that follows; the next to ask gets another. */
-	if (is_fleeting(&facts.node)) {
-		e.attr_timeout = FLEETING_TIMEOUT;
-		e.entry_timeout = FLEETING_TIMEOUT;
-	}
 	fuse_reply_entry(call->req, &e);
 	return 0;
 }
@@ -132,28 +79,58 @@ static int reply_version(struct call *call, const struct version *v)
 	struct node node = node_unpack(v->ino);
 	struct stat st;
 
-	fill_attr(call->mount, &node, v->size, v->time, &st);
+	attr_fill(call->mount, &node, v->size, v->time, &st);
 	fuse_reply_attr(call->req, &st,
-			call->mount->options->kernel_cache ? FOREVER_TIMEOUT
-							   : 0);
+			call->mount->options->kernel_cache ? ATTR_FOREVER : 0);
 	return 0;
+}
+
+static void reply_handle(struct call *call, struct handle *h)
+{
+	struct mount *m = call->mount;
+	struct stat st;
+	int64_t size;
+	wall_s_t time;
+
+	h->ops->attr(m, h, &size, &time);
+	attr_fill(m, &h->node, size, time, &st);
+	fuse_reply_attr(call->req, &st,
+			m->options->kernel_cache ? ATTR_FOREVER : 0);
 }
 
 static int getattr_dir(struct call *call, struct artifact_read *rd,
 		       const struct node *node)
 {
+	const struct node_ops *ops = node_ops(node->kind);
 	wall_s_t time = call->mount->started;
 	struct stat st;
 	int r = 0;
 
-	if (rd->model)
-		r = node_ops(node->kind)->time(call, rd, node, &time);
+	if (rd->model || ops->stored)
+		r = ops->time(call, rd, node, &time);
 	if (r < 0)
 		return r;
-	fill_attr(call->mount, node, 0, time, &st);
-	fuse_reply_attr(call->req, &st,
-			call->mount->options->kernel_cache ? FOREVER_TIMEOUT
-							   : DIR_TIMEOUT);
+	attr_fill(call->mount, node, 0, time, &st);
+	fuse_reply_attr(call->req, &st, attr_timeout(call->mount, node));
+	return 0;
+}
+
+/* What has its number from the store is the same for ever, or gone. */
+static int getattr_stored(struct call *call, struct artifact_read *rd,
+			  const struct node *node)
+{
+	struct mount *m = call->mount;
+	struct facts facts;
+	struct stat st;
+	int r;
+
+	r = node_ops(node->kind)->facts(call, rd, node, &facts);
+	if (r == -ENOENT || r == -ESTALE) /* fine for who has it open */
+		r = sources_facts(m, node, &facts.size, &facts.time);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	attr_fill(m, node, facts.size, facts.time, &st);
+	fuse_reply_attr(call->req, &st, attr_timeout(m, node));
 	return 0;
 }
 
@@ -172,16 +149,18 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 		return -ESTALE;
 	if (!ops->facts)
 		return getattr_dir(call, rd, &node);
-	if (is_fleeting(&node)) {
+	if (attr_is_fleeting(&node) && ops->type == S_IFREG) {
 		if (versions_find(m->versions, call->ino, &v) < 0)
 			return -ESTALE;
 		r = reply_version(call, v);
 		versions_unref(m->versions, v);
 		return r;
 	}
+	if (ops->stored)
+		return getattr_stored(call, rd, &node);
 	r = ops->facts(call, rd, &node, &facts);
 	if (r == 0 && facts.node.tag == node.tag) {
-		fill_attr(m, &node, facts.size, facts.time, &st);
+		attr_fill(m, &node, facts.size, facts.time, &st);
 		fuse_reply_attr(call->req, &st, m->attr_timeout);
 		return 0;
 	}
@@ -215,11 +194,11 @@ static int get_version(struct call *call, struct artifact_read *rd,
 	if (!ops->facts)
 		return -EISDIR;
 	/* It was rendered for the lookup just before. */
-	if (is_fleeting(&node)) {
+	if (attr_is_fleeting(&node)) {
 		if (versions_find(vs, call->ino, ret) < 0)
 			return -ESTALE;
 		/* And for one open: the next may be of another commit. */
-		if (!(node.tag & NODE_TAG_PROVISIONAL) ||
+		if (!attr_is_provisional(&node) ||
 		    !atomic_exchange(&(*ret)->taken, true))
 			return 0;
 		versions_unref(vs, *ret);
@@ -252,130 +231,106 @@ static int get_version(struct call *call, struct artifact_read *rd,
 	return r;
 }
 
-/*
- * An open file. The kernel says FLUSH at close(2) and waits for it, RELEASE
- * some time later: from the first on, the version is nobody's in particular,
- * and stat by path must not be told of it.
- */
-struct handle {
-	struct handle *next; /* in the mount's list */
-	struct handle **link;
-	struct version *v; /* a reference */
-	_Atomic bool closed;
-};
-
-static void handle_close(struct mount *m, struct handle *h)
+/* A handle for the node of a call: its own, or one of a version. */
+static int get_handle(struct call *call, struct artifact_read *rd,
+		      struct handle **ret)
 {
-	if (!atomic_exchange(&h->closed, true))
-		versions_close(m->versions, h->v);
-}
+	struct node node = node_unpack(call->ino);
+	const struct node_ops *ops = node_ops(node.kind);
+	struct version *v;
+	int r = 1;
 
-static void handle_add(struct mount *m, struct handle *h)
-{
-	LOCK_SCOPE(&m->texts_lock);
-
-	h->next = m->handles;
-	h->link = &m->handles;
-	if (h->next)
-		h->next->link = &h->next;
-	m->handles = h;
-}
-
-static void handle_remove(struct mount *m, struct handle *h)
-{
-	LOCK_SCOPE(&m->texts_lock);
-
-	*h->link = h->next;
-	if (h->next)
-		h->next->link = h->link;
-}
-
-static void handle_free(struct mount *m, struct handle *h)
-{
-	handle_remove(m, h);
-	handle_close(m, h);
-	versions_unref(m->versions, h->v);
-	free(h);
-}
-
-void handles_free(struct mount *m)
-{
-	while (m->handles)
-		handle_free(m, m->handles);
+	if (!ops)
+		return -ESTALE;
+	if (ops->open)
+		r = ops->open(call, &node, ret);
+	if (r != 1)
+		return r == -ENOENT ? -ESTALE : r;
+	r = get_version(call, rd, &v);
+	if (r < 0)
+		return r;
+	call->fi.keep_cache = 1;
+	return handle_of_version(call, v, ret);
 }
 
 static int run_open(struct call *call, struct artifact_read *rd)
 {
+	enum node_kind kind = node_unpack(call->ino).kind;
+	struct handle *h;
+	int r;
+
+	if (!node_ops(kind))
+		return -ESTALE;
+	if (node_ops(kind)->access != ACCESS_COMMAND &&
+	    ((call->fi.flags & O_ACCMODE) != O_RDONLY ||
+	     call->fi.flags & O_TRUNC))
+		return refusal(kind);
+	r = get_handle(call, rd, &h);
+	if (r < 0)
+		return r;
+	call->fi.fh = (uintptr_t)h;
+	if (fuse_reply_open(call->req, &call->fi) < 0)
+		handle_close(call->mount, h); /* interrupted */
+	return 0;
+}
+
+static int run_read(struct call *call, struct artifact_read *rd)
+{
+	struct mount *m = call->mount;
 	struct handle *h;
 	struct version *v;
 	int r;
 
-	if ((call->fi.flags & O_ACCMODE) != O_RDONLY ||
-	    call->fi.flags & O_TRUNC)
-		return -EROFS;
-	r = get_version(call, rd, &v);
+	if (call->handle)
+		return call->handle->ops->read(call, call->handle);
+	/* Without one (kernel_cache): whatever the node id names. */
+	r = versions_find(m->versions, call->ino, &v);
+	if (r == 0) {
+		r = handle_reply_version(call, v);
+		versions_unref(m->versions, v);
+		return r;
+	}
+	r = get_handle(call, rd, &h);
 	if (r < 0)
 		return r;
-	h = calloc(1, sizeof(*h));
-	if (!h) {
-		versions_unref(call->mount->versions, v);
-		return -ENOMEM;
-	}
-	h->v = v;
-	handle_add(call->mount, h);
-	versions_open(call->mount->versions, v);
-	call->fi.fh = (uintptr_t)h;
-	call->fi.keep_cache = 1;
-	if (fuse_reply_open(call->req, &call->fi) < 0)
-		handle_free(call->mount, h); /* interrupted */
-	return 0;
+	r = h->ops->read(call, h);
+	handle_close(m, h);
+	return r;
 }
 
-/* A slice of a version. */
-static int reply_slice(struct call *call, const struct version *v)
+static int run_write(struct call *call, struct artifact_read *rd)
 {
-	CLEANUP(freep) char *data = NULL;
-	size_t n = 0;
-
-	if (call->off < v->size)
-		n = (size_t)(v->size - call->off);
-	if (n > call->size)
-		n = call->size;
-	if (v->fd < 0) {
-		fuse_reply_buf(call->req, n ? v->mem.data + call->off : NULL,
-			       n);
-		return 0;
-	}
-	data = malloc(n ? n : 1);
-	if (!data)
-		return -ENOMEM;
-	for (size_t done = 0; done < n;) {
-		ssize_t got = pread(v->fd, data + done, n - done,
-				    call->off + (off_t)done);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got < 0 ? -errno : -EIO; /* never a short read */
-		done += (size_t)got;
-	}
-	fuse_reply_buf(call->req, data, n);
-	return 0;
+	(void)rd;
+	return call->handle->ops->write(call, call->handle);
 }
 
-/* Without a handle (kernel_cache): whatever version the node id names. */
-static int run_read(struct call *call, struct artifact_read *rd)
+static int run_readlink(struct call *call, struct artifact_read *rd)
 {
-	struct version *v;
+	struct node node = node_unpack(call->ino);
+	const struct node_ops *ops = node_ops(node.kind);
+	char text[NAME_BYTES_MAX + 1];
 	int r;
 
-	r = versions_find(call->mount->versions, call->ino, &v);
-	if (r < 0)
-		r = get_version(call, rd, &v);
+	(void)rd;
+	if (!ops || !ops->link)
+		return ops ? -EINVAL : -ESTALE;
+	r = ops->link(call, &node, text, sizeof(text));
 	if (r < 0)
 		return r;
-	r = reply_slice(call, v);
-	versions_unref(call->mount->versions, v);
+	fuse_reply_readlink(call->req, text);
+	return 0;
+}
+
+static int run_unlink(struct call *call, struct artifact_read *rd)
+{
+	int r;
+
+	(void)rd;
+	if (!call->patient)
+		return -EWOULDBLOCK;
+	r = node_ops(node_unpack(call->ino).kind)->remove(call, call->name);
+	if (r == 0)
+		fuse_reply_err(call->req, 0);
 	return r;
 }
 
@@ -396,8 +351,8 @@ int lister_add(struct lister *l, const char *name, const struct node *node,
 	size_t n;
 	int r;
 
-	r = fill_entry(m, node, facts ? facts->size : 0,
-		       facts ? facts->time : time, LISTED_TIMEOUT, &e);
+	r = attr_fill_entry(m, node, facts ? facts->size : 0,
+		       facts ? facts->time : time, true, &e);
 	if (r < 0)
 		return r;
 	if (!dir && !facts)
@@ -467,7 +422,8 @@ static int (*const runs[])(struct call *, struct artifact_read *) = {
 	[CALL_LOOKUP] = run_lookup,   [CALL_GETATTR] = run_getattr,
 	[CALL_OPEN] = run_open,       [CALL_READ] = run_read,
 	[CALL_READDIR] = run_readdir, [CALL_READDIRPLUS] = run_readdir,
-	[CALL_STATFS] = run_statfs,
+	[CALL_STATFS] = run_statfs,   [CALL_READLINK] = run_readlink,
+	[CALL_UNLINK] = run_unlink,   [CALL_WRITE] = run_write,
 };
 
 /* The database is another one than before: what was known of it is void. */
@@ -498,11 +454,35 @@ static bool needs_no_database(const struct call *call)
 	       call->op == CALL_STATFS;
 }
 
+/*
+ * What the store answers must not wait for the database, nor fail with it. A
+ * name in the root is looked up by the kind that it stands for.
+ */
+static bool is_stored(const struct call *call)
+{
+	enum node_kind kind = node_unpack(call->ino).kind;
+	struct node node;
+
+	if (call->handle || call->op == CALL_UNLINK)
+		return true;
+	if (call->op == CALL_LOOKUP && kind == NODE_ROOT)
+		return root_entry(call->name, strlen(call->name), &node) == 0 &&
+		       node_ops(node.kind)->stored;
+	if (call->op == CALL_LOOKUP && kind == NODE_DIR &&
+	    node_unpack(call->ino).id == ARTIFACT_DIR_ROOT &&
+	    strcmp(call->name, PARAMS_NAME) == 0)
+		return true;
+	return node_ops(kind) && node_ops(kind)->stored;
+}
+
 /* README.md and status.json are worth waiting for the database. */
 static bool looks_up_text(const struct call *call)
 {
-	return call->op == CALL_LOOKUP && strcmp(call->name, "data") != 0 &&
-	       strcmp(call->name, "setup") != 0;
+	struct node node;
+
+	return call->op == CALL_LOOKUP &&
+	       root_entry(call->name, strlen(call->name), &node) == 0 &&
+	       node_ops(node.kind)->type == S_IFREG;
 }
 
 static int call_try(struct call *call)
@@ -512,6 +492,8 @@ static int call_try(struct call *call)
 
 	if (fuse_req_interrupted(call->req))
 		return -EINTR;
+	if (is_stored(call))
+		return runs[call->op](call, &rd);
 	r = artifact_read_begin(call->mount->artifact, call->patient, &rd,
 				&call->err);
 	/*
@@ -559,8 +541,15 @@ static bool may_retry(struct call *call)
 	return now < call->deadline;
 }
 
+static void call_free(struct call *call)
+{
+	free(call->data);
+	free(call);
+}
+
 static void call_run(struct call *call)
 {
+	struct mount *m = call->mount;
 	int r = call_try(call);
 
 	if (r == -EINPROGRESS)
@@ -571,8 +560,20 @@ static void call_run(struct call *call)
 	}
 	if (r < 0)
 		fuse_reply_err(call->req, reply_errno(r));
-	atomic_fetch_add(&call->mount->n_calls, 1);
-	free(call);
+	atomic_fetch_add(&m->n_calls, 1);
+	call_free(call);
+}
+
+void call_end_write(struct call *call, int r)
+{
+	struct mount *m = call->mount;
+
+	if (r < 0)
+		fuse_reply_err(call->req, -r);
+	else
+		fuse_reply_write(call->req, call->size);
+	atomic_fetch_add(&m->n_calls, 1);
+	call_free(call);
 }
 
 static void call_task(struct pool_task *task, bool stopping)
@@ -581,7 +582,7 @@ static void call_task(struct pool_task *task, bool stopping)
 
 	if (stopping) {
 		fuse_reply_err(call->req, EINTR);
-		free(call);
+		call_free(call);
 		return;
 	}
 	call_run(call);
@@ -598,7 +599,7 @@ void call_submit(struct call *call)
 	r = pool_submit(call->mount->pool, &call->task);
 	if (r < 0) {
 		fuse_reply_err(call->req, -r);
-		free(call);
+		call_free(call);
 	}
 }
 
@@ -641,8 +642,8 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 	call = call_new(req, CALL_GETATTR, ino);
 	if (!call)
 		return;
-	if (fi) {
-		(void)reply_version(call, ((struct handle *)fi->fh)->v);
+	if (fi && fi->fh) {
+		reply_handle(call, (struct handle *)fi->fh);
 		free(call);
 		return;
 	}
@@ -673,17 +674,18 @@ static void op_release(fuse_req_t req, fuse_ino_t ino,
 
 	(void)ino;
 	if (fi->fh)
-		handle_free(m, (struct handle *)fi->fh);
+		handle_close(m, (struct handle *)fi->fh);
 	fuse_reply_err(req, 0);
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = fuse_req_userdata(req);
+	struct handle *h = (struct handle *)fi->fh;
 
 	(void)ino;
-	if (fi->fh)
-		handle_close(m, (struct handle *)fi->fh);
+	if (h && h->ops->flush)
+		h->ops->flush(m, h);
 	/* ENOSYS: without handles there is nothing to hear about. */
 	fuse_reply_err(req, m->options->kernel_cache ? ENOSYS : 0);
 }
@@ -692,20 +694,68 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
 	struct call *call = call_new(req, CALL_READ, ino);
-	int r;
 
 	if (!call)
 		return;
 	call->size = size;
 	call->off = off;
-	if (!fi->fh) {
-		call_run(call);
+	call->handle = (struct handle *)fi->fh;
+	call_run(call);
+}
+
+/* Each write(2) is a command, wherever in the file. */
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data,
+		     size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct handle *h = (struct handle *)fi->fh;
+	struct call *call;
+
+	if (!h || !h->ops->write) {
+		fuse_reply_err(req, EROFS);
 		return;
 	}
-	r = reply_slice(call, ((const struct handle *)fi->fh)->v);
-	if (r < 0)
-		fuse_reply_err(req, reply_errno(r));
-	free(call);
+	if (size > COMMAND_BYTES_MAX) {
+		fuse_reply_err(req, EMSGSIZE);
+		return;
+	}
+	call = call_new(req, CALL_WRITE, ino);
+	if (!call)
+		return;
+	call->data = malloc(size + 1);
+	if (!call->data) {
+		fuse_reply_err(req, ENOMEM);
+		free(call);
+		return;
+	}
+	memcpy(call->data, data, size);
+	call->data[size] = '\0';
+	call->size = size;
+	call->off = off;
+	call->handle = h;
+	call_run(call);
+}
+
+static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+		    struct fuse_pollhandle *ph)
+{
+	struct handle *h = (struct handle *)fi->fh;
+
+	(void)ino;
+	if (h) {
+		fuse_reply_poll(req, handle_poll(fuse_req_userdata(req), h, ph));
+		return;
+	}
+	if (ph)
+		fuse_pollhandle_destroy(ph);
+	fuse_reply_poll(req, POLLIN | POLLRDNORM);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct call *call = call_new(req, CALL_READLINK, ino);
+
+	if (call)
+		call_run(call);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino,
@@ -763,54 +813,79 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 }
 
 /* Nothing can be made, changed or removed here. */
-static void refuse(fuse_req_t req)
+static void refuse(fuse_req_t req, fuse_ino_t ino)
 {
-	fuse_reply_err(req, EROFS);
+	fuse_reply_err(req, -refusal(node_unpack(ino).kind));
 }
 
+/* touch and truncate do nothing to a control file, successfully. */
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 		       int to_set, struct fuse_file_info *fi)
 {
-	(void)ino;
-	(void)attr;
-	(void)to_set;
+	const struct mount *m = fuse_req_userdata(req);
+	struct node node = node_unpack(ino);
+	const struct node_ops *ops = node_ops(node.kind);
+
 	(void)fi;
-	refuse(req);
+	if (!ops || ops->access != ACCESS_COMMAND ||
+	    to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID |
+		      FUSE_SET_ATTR_GID)) {
+		refuse(req, ino);
+		return;
+	}
+	attr_fill(m, &node, 0, m->started, attr);
+	fuse_reply_attr(req, attr, 0);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
 		     mode_t mode, dev_t rdev)
 {
-	(void)parent;
 	(void)name;
 	(void)mode;
 	(void)rdev;
-	refuse(req);
+	refuse(req, parent);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
 		     mode_t mode)
 {
-	(void)parent;
 	(void)name;
 	(void)mode;
-	refuse(req);
+	refuse(req, parent);
 }
 
-static void op_remove(fuse_req_t req, fuse_ino_t parent, const char *name)
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	(void)parent;
+	const struct node_ops *ops = node_ops(node_unpack(parent).kind);
+	struct call *call;
+
+	if (!ops || !ops->remove) {
+		refuse(req, parent);
+		return;
+	}
+	if (strlen(name) > NAME_BYTES_MAX) {
+		fuse_reply_err(req, ENAMETOOLONG);
+		return;
+	}
+	call = call_new(req, CALL_UNLINK, parent);
+	if (!call)
+		return;
+	memcpy(call->name, name, strlen(name) + 1);
+	call_run(call);
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
 	(void)name;
-	refuse(req);
+	refuse(req, parent);
 }
 
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
 		       const char *name)
 {
 	(void)link;
-	(void)parent;
 	(void)name;
-	refuse(req);
+	refuse(req, parent);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
@@ -818,29 +893,26 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
 	(void)parent;
 	(void)name;
-	(void)to;
 	(void)to_name;
 	(void)flags;
-	refuse(req);
+	refuse(req, to);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent,
 		    const char *name)
 {
 	(void)ino;
-	(void)parent;
 	(void)name;
-	refuse(req);
+	refuse(req, parent);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 		      mode_t mode, struct fuse_file_info *fi)
 {
-	(void)parent;
 	(void)name;
 	(void)mode;
 	(void)fi;
-	refuse(req);
+	refuse(req, parent);
 }
 
 const struct fuse_lowlevel_ops fs_ops = {
@@ -850,14 +922,17 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.setattr = op_setattr,
 	.mknod = op_mknod,
 	.mkdir = op_mkdir,
-	.unlink = op_remove,
-	.rmdir = op_remove,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
 	.symlink = op_symlink,
 	.rename = op_rename,
 	.link = op_link,
 	.create = op_create,
 	.open = op_open,
 	.read = op_read,
+	.write = op_write,
+	.poll = op_poll,
+	.readlink = op_readlink,
 	.flush = op_flush,
 	.release = op_release,
 	.opendir = op_opendir,

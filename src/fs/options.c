@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@ void mount_options_init(struct mount_options *options)
 		.gid = getgid(),
 		.exporters = (gid_t)-1,
 		.busy_ms = 5000,
+		.limits = WORK_LIMITS_DEFAULT,
 	};
 }
 
@@ -102,6 +104,69 @@ static int set_busy(struct mount_options *o, const char *value, struct err *err)
 	return r;
 }
 
+static int set_queue(struct mount_options *o, const char *value,
+		     struct err *err)
+{
+	unsigned long n;
+	int r;
+
+	r = parse_number("queue", value, 10, 1000000, &n, err);
+	if (r == 0)
+		o->limits.queued_max = (unsigned)n;
+	return r;
+}
+
+static int set_waiting(struct mount_options *o, const char *value,
+		       struct err *err)
+{
+	unsigned long n;
+	int r;
+
+	r = parse_number("waiting", value, 10, 100000, &n, err);
+	if (r == 0)
+		o->limits.waiting_max = (unsigned)n;
+	return r;
+}
+
+static int set_max_outbox(struct mount_options *o, const char *value,
+			  struct err *err)
+{
+	unsigned long n;
+	int r;
+
+	r = parse_number("max_outbox", value, 10, 1000000000, &n, err);
+	if (r == 0)
+		o->limits.outbox_max = (int64_t)n;
+	return r;
+}
+
+/* Bytes, or with K, M, G or T behind them: times 1024 each. */
+static int set_max_store(struct mount_options *o, const char *value,
+			 struct err *err)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	char *end;
+	unsigned long long n;
+	unsigned shift = 0;
+
+	errno = 0;
+	n = strtoull(value, &end, 10);
+	unit = *end ? strchr(units, *end) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		end++;
+	}
+	if (errno || *end || *value < '0' || *value > '9' ||
+	    n > (unsigned long long)INT64_MAX >> shift)
+		return err_set(
+			err, -EINVAL,
+			"option 'max_store': '%s' is not a size such as 500M or 20G",
+			value);
+	o->limits.store_bytes = (int64_t)(n << shift);
+	return 0;
+}
+
 static int set_allow_other(struct mount_options *o, const char *value,
 			   struct err *err)
 {
@@ -165,6 +230,8 @@ static const struct {
 	{"exporters", true, set_exporters},
 	{"gid", true, set_gid},
 	{"kernel_cache", false, set_kernel_cache},
+	{"max_outbox", true, set_max_outbox},
+	{"max_store", true, set_max_store},
 	{"_netdev", false, ignore},
 	{"noatime", false, PASS_ON},
 	{"noauto", false, ignore},
@@ -173,6 +240,7 @@ static const struct {
 	{"nofail", false, ignore},
 	{"nosuid", false, ignore},
 	{"nouser", false, ignore},
+	{"queue", true, set_queue},
 	{"relatime", false, ignore},
 	{"ro", false, set_ro},
 	{"rw", false, set_rw},
@@ -181,6 +249,7 @@ static const struct {
 	{"umask", true, set_umask},
 	{"user", false, ignore},
 	{"users", false, ignore},
+	{"waiting", true, set_waiting},
 };
 
 static int parse_one(struct mount_options *o, char *word, struct err *err)

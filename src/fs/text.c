@@ -13,6 +13,8 @@
 #include "fs/fs.h"
 #include "outboxfs/base/clock.h"
 #include "outboxfs/format/json.h"
+#include "outboxfs/store/outbox.h"
+#include "outboxfs/store/tree.h"
 
 /* What the root contains, in the order of the listing. */
 static const struct {
@@ -23,17 +25,15 @@ static const struct {
 	{"status.json", {.kind = NODE_STATUS}},
 	{"setup", {.kind = NODE_SETUP}},
 	{"data", {.kind = NODE_DIR, .id = ARTIFACT_DIR_ROOT}},
+	{"output", {.kind = NODE_TREE_OUTPUT, .id = TREE_DIR_ROOT}},
+	{"outbox", {.kind = NODE_OUTBOX}},
+	{"snapshots", {.kind = NODE_SNAPSHOTS}},
+	{"jobs", {.kind = NODE_JOBS}},
+	{"control", {.kind = NODE_CONTROL}},
 };
 
-#define COOKIE_FIRST 3
-
-static int root_lookup(struct call *call, struct artifact_read *rd,
-		       const struct node *dir, const char *name, size_t len,
-		       struct node *ret)
+int root_entry(const char *name, size_t len, struct node *ret)
 {
-	(void)call;
-	(void)rd;
-	(void)dir;
 	for (size_t i = 0; i < ARRAY_SIZE(root_entries); i++) {
 		if (strlen(root_entries[i].name) != len ||
 		    memcmp(root_entries[i].name, name, len) != 0)
@@ -42,6 +42,16 @@ static int root_lookup(struct call *call, struct artifact_read *rd,
 		return 0;
 	}
 	return -ENOENT;
+}
+
+static int root_lookup(struct call *call, struct artifact_read *rd,
+		       const struct node *dir, const char *name, size_t len,
+		       struct node *ret)
+{
+	(void)call;
+	(void)rd;
+	(void)dir;
+	return root_entry(name, len, ret);
 }
 
 static int root_list(struct call *call, struct artifact_read *rd,
@@ -58,7 +68,7 @@ static int root_list(struct call *call, struct artifact_read *rd,
 		wall_s_t time = 0;
 
 		/* Without its database the mount still says what is wrong. */
-		if (ops->time && rd->model)
+		if (ops->time && (rd->model || ops->stored))
 			r = ops->time(call, rd, node, &time);
 		if (r == 0)
 			r = lister_add(l, root_entries[i].name, node, NULL,
@@ -167,6 +177,43 @@ static void put_shell_path(struct buf *b, const char *mountpoint,
 		put_quoted(b, buf_str(&path));
 }
 
+/* What to write to get data out. */
+static void put_export_section(const struct mount *m, const char *example,
+			       struct buf *b)
+{
+	const char *mnt = m->mountpoint;
+
+	buf_puts(
+		b,
+		"\n## Export\n\nOne line written into `control/export` makes a ZIP in `outbox/`. `cat` the\n"
+		"control file to see what it takes.\n\n");
+	buf_puts(b, "    echo 'all file=first.zip wait=yes' > ");
+	put_shell_path(b, mnt, "control/export");
+	buf_puts(b, "\n    unzip -t ");
+	put_shell_path(b, mnt, "outbox/first.zip");
+	buf_puts(b, "\n    echo 'incremental wait=yes' > ");
+	put_shell_path(b, mnt, "control/export");
+	buf_puts(b, "\n    rsync -a ");
+	put_shell_path(b, mnt, "outbox/");
+	buf_puts(b, " partner:/drop/\n    cat ");
+	put_shell_path(b, mnt, "jobs/latest/result.json");
+	buf_puts(b, "\n    diff -rq ");
+	put_shell_path(b, mnt, "data");
+	buf_putc(b, ' ');
+	put_shell_path(b, mnt, "output");
+	if (*example) {
+		buf_puts(b, "\n    ls ");
+		put_shell_path(b, mnt, "snapshots/latest/output/%s", example);
+	}
+	buf_puts(
+		b,
+		"\n\n    output/              data files as last exported\n"
+		"    outbox/<name>.zip    finished exports; rm withdraws one\n"
+		"    snapshots/<n>/       setup, data and output as they were\n"
+		"    jobs/<n>/            request.json, state, progress.json, log, result.json\n"
+		"    control/             export, purge, abort: one command a write\n");
+}
+
 static int put_readme(struct call *call, struct artifact_read *rd,
 		      struct buf *b)
 {
@@ -220,6 +267,7 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 		b,
 		" copy\n\nSynchronise directories of this mount, never the mount point itself: when it\n"
 		"is not mounted it is empty, and `rsync --delete` would believe that.\n");
+	put_export_section(call->mount, buf_str(&example), b);
 	return buf_error(b);
 }
 
@@ -275,7 +323,6 @@ static int put_counts(struct artifact_read *rd, struct json *j)
 	json_key_int(j, "povs", povs);
 	json_end_object(j);
 	json_key_int(j, "last_change", change);
-	json_key_null(j, "last_snapshot");
 	return 0;
 }
 
@@ -301,6 +348,48 @@ static void put_health(struct json *j, const struct call *call,
 		json_null(j);
 }
 
+static int put_exports(const struct mount *m, struct json *j)
+{
+	const struct work_limits *limits = &m->options->limits;
+	struct tree_snapshot last;
+	struct store_usage usage;
+	char time[CLOCK_TEXT_BYTES];
+	int r;
+
+	r = store_usage(m->store, &usage);
+	if (r < 0)
+		return r;
+	r = tree_snapshot(m->store, 0, &last);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	json_key(j, "last_snapshot");
+	if (r == 0) {
+		json_begin_object(j);
+		json_key_int(j, "snapshot", last.id);
+		json_key_string(j, "time", clock_format(last.time, time));
+		json_end_object(j);
+	} else {
+		json_null(j);
+	}
+	json_key_int(j, "pending_jobs", usage.n_queued);
+	json_key(j, "space");
+	json_begin_object(j);
+	json_key_int(j, "store_bytes", store_bytes(m->store));
+	json_key_int(j, "pack_bytes", usage.packs);
+	json_key_int(j, "dead_bytes", usage.dead);
+	json_key_int(j, "snapshots", usage.n_snapshots);
+	json_key_int(j, "outbox", usage.n_outbox);
+	json_end_object(j);
+	json_key(j, "limits");
+	json_begin_object(j);
+	json_key_int(j, "max_store", limits->store_bytes);
+	json_key_int(j, "max_outbox", limits->outbox_max);
+	json_key_int(j, "queue", limits->queued_max);
+	json_key_int(j, "waiting", limits->waiting_max);
+	json_end_object(j);
+	return 0;
+}
+
 static int put_status(struct call *call, struct artifact_read *rd,
 		      struct buf *b)
 {
@@ -318,12 +407,10 @@ static int put_status(struct call *call, struct artifact_read *rd,
 		put_model(&j, rd->model);
 		r = put_counts(rd, &j);
 	}
+	if (r == 0)
+		r = put_exports(mount, &j);
 	if (r < 0)
 		return r;
-	json_key(&j, "space");
-	json_begin_object(&j);
-	json_key_int(&j, "store_bytes", store_bytes(mount->store));
-	json_end_object(&j);
 	json_end_object(&j);
 	json_end_document(&j);
 	return buf_error(b);
@@ -347,9 +434,8 @@ static void renew_locked(struct text *text, struct buf *content)
 	text->time = now > text->time ? now : text->time + 1;
 }
 
-/* Puts the present content into the cache of versions, for the open to come. */
-static int keep_version(struct call *call, const struct facts *facts,
-			const struct buf *content)
+int text_keep(struct call *call, const struct facts *facts,
+	      const struct buf *content)
 {
 	struct versions *vs = call->mount->versions;
 	struct version *v;
@@ -394,7 +480,7 @@ static int text_facts(struct call *call, struct artifact_read *rd,
 		ret->time = text->time;
 	}
 	return buf_error(&copy) ? buf_error(&copy)
-				: keep_version(call, ret, &copy);
+				: text_keep(call, ret, &copy);
 }
 
 static int readme_facts(struct call *call, struct artifact_read *rd,
@@ -429,6 +515,7 @@ static int text_render(struct call *call, struct artifact_read *rd,
 const struct node_ops readme_ops = {
 	.type = S_IFREG,
 	.live = true,
+	.cache = CACHE_BRIEF,
 	.facts = readme_facts,
 	.render = text_render,
 };
@@ -436,6 +523,7 @@ const struct node_ops readme_ops = {
 const struct node_ops status_ops = {
 	.type = S_IFREG,
 	.live = true,
+	.cache = CACHE_BRIEF,
 	.facts = status_facts,
 	.render = text_render,
 };

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "outboxfs/base/err.h"
+#include "outboxfs/work/work.h"
 
 struct mount_options {
 	const char *database;
@@ -29,6 +30,7 @@ struct mount_options {
 	mode_t umask;    /* bits that no file has */
 	gid_t exporters; /* group that may give commands; (gid_t)-1: none */
 	int busy_ms;     /* how long to wait for a locked database */
+	struct work_limits limits;
 	char extra[512]; /* further options for mount(2) or fusermount3 */
 };
 
