@@ -58,8 +58,8 @@ static void fill_access(const struct mount_options *o,
 	st->st_mode = ops->type | (mode & ~umask);
 }
 
-void attr_fill(const struct mount *m, const struct node *node,
-		      int64_t size, wall_s_t time, struct stat *st)
+void attr_fill(const struct mount *m, const struct node *node, int64_t size,
+	       wall_s_t time, struct stat *st)
 {
 	*st = (struct stat){
 		.st_ino = node_stat_ino(node),
@@ -142,8 +142,8 @@ static void fill_timeouts(const struct mount *m, const struct node *node,
 }
 
 int attr_fill_entry(const struct mount *m, const struct node *node,
-		      int64_t size, wall_s_t time, bool listed,
-		      struct fuse_entry_param *e)
+		    int64_t size, wall_s_t time, bool listed,
+		    struct fuse_entry_param *e)
 {
 	*e = (struct fuse_entry_param){.ino = 0};
 	fill_timeouts(m, node, listed, &e->entry_timeout, &e->attr_timeout);
@@ -159,4 +159,3 @@ double attr_timeout(const struct mount *m, const struct node *node)
 	fill_timeouts(m, node, false, &entry, &attr);
 	return attr;
 }
-

@@ -46,6 +46,7 @@ struct controls {
 	bool stopping;
 	struct call *waiting; /* by next */
 	unsigned n_waiting;
+	int64_t told; /* the runner's last job whose end was told */
 
 	_Atomic unsigned tag; /* of the last look */
 };
@@ -212,7 +213,8 @@ static void forget_waited_locked(struct control_file *f)
 	f->waited_job = 0;
 }
 
-void controls_ended(struct controls *c, int64_t job, enum job_state state)
+static void answer_waiting(struct controls *c, int64_t job,
+			   enum job_state state)
 {
 	int result = end_errno(state);
 	struct call *call;
@@ -226,6 +228,15 @@ void controls_ended(struct controls *c, int64_t job, enum job_state state)
 		lock_drop(&c->lock);
 		call_end_write(call, result);
 	}
+}
+
+void controls_ended(struct controls *c, int64_t job, enum job_state state)
+{
+	lock_take(&c->lock);
+	if (atomic_load(&c->mount->work.progress.job) == job)
+		c->told = job;
+	lock_drop(&c->lock);
+	answer_waiting(c, job, state);
 }
 
 /* With libfuse's lock of the request held, and the request alive. */
@@ -293,6 +304,18 @@ static void wait_cancel(struct controls *c, struct call *call)
 }
 
 /*
+ * Has the end of this job, which is in the store, been told? Not before the
+ * kernel has been told what it must not believe any longer.
+ */
+static bool was_told(struct controls *c, int64_t job)
+{
+	LOCK_SCOPE(&c->lock);
+
+	return atomic_load(&c->mount->work.progress.job) != job ||
+	       c->told == job;
+}
+
+/*
  * From here on the call is others': -EINPROGRESS. Or it is not, because it
  * was interrupted meanwhile: -EINTR.
  */
@@ -314,9 +337,9 @@ static int wait_for(struct controls *c, struct call *call, int64_t job)
 	/* It may have ended before anybody could know that we wait. */
 	r = job_get(m->store, job, &now);
 	if (r < 0)
-		controls_ended(c, job, JOB_FAILED);
-	else if (job_has_ended(now.state))
-		controls_ended(c, job, now.state);
+		answer_waiting(c, job, JOB_FAILED);
+	else if (job_has_ended(now.state) && was_told(c, job))
+		answer_waiting(c, job, now.state);
 	return -EINPROGRESS;
 }
 

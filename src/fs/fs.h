@@ -107,8 +107,8 @@ struct call {
 	char *data;       /* owned; what is written, size bytes */
 	int64_t job;      /* for which a writer waits; control.c */
 	bool interrupted; /* a writer that does not wait yet; control.c */
-	struct err err; /* why the database cannot be read */
-	int why;        /* the same as -errno; 0: it can */
+	struct err err;   /* why the database cannot be read */
+	int why;          /* the same as -errno; 0: it can */
 	char name[NAME_BYTES_MAX + 1];
 };
 
@@ -136,12 +136,12 @@ int lister_add(struct lister *l, const char *name, const struct node *node,
 
 /* How long the kernel believes what it heard of a node; see ops.c. */
 enum node_cache {
-	CACHE_ASKING,  /* directories for half a minute, files by asking */
-	CACHE_LASTING, /* it never changes, or a notice takes it back */
-	CACHE_BRIEF,   /* for the open that follows */
+	CACHE_ASKING,   /* directories for half a minute, files by asking */
+	CACHE_LASTING,  /* it never changes, or a notice takes it back */
+	CACHE_BRIEF,    /* for the open that follows */
 	CACHE_DOCUMENT, /* brief with a tag, lasting without */
-	CACHE_JOB,     /* its name for a second, its time by asking */
-	CACHE_NONE,    /* each look finds another node */
+	CACHE_JOB,      /* its name for a second, its time by asking */
+	CACHE_NONE,     /* each look finds another node */
 };
 
 /* Who may do what, beside reading; see fill_attr(). */

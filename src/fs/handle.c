@@ -18,7 +18,7 @@
 #include "outboxfs/store/object.h"
 #include "outboxfs/store/outbox.h"
 
-#define SOURCES_IDLE  4 /* stay open that nobody uses */
+#define SOURCES_IDLE   4 /* stay open that nobody uses */
 #define INLINE_AT_ONCE 2 /* fewer than session threads */
 
 void handle_add(struct mount *m, struct handle *h, const struct node *node,

@@ -111,7 +111,7 @@ static const struct {
 	const char *name;
 	enum node_kind kind;
 } files[] = {
-	{"request.json", NODE_JOB_REQUEST}, {"state", NODE_JOB_STATE},
+	{"request.json", NODE_JOB_REQUEST},   {"state", NODE_JOB_STATE},
 	{"progress.json", NODE_JOB_PROGRESS}, {"log", NODE_JOB_LOG},
 	{"result.json", NODE_JOB_RESULT},
 };

@@ -55,7 +55,7 @@ struct node {
 #define NODE_TAG_PROVISIONAL 0x8000U /* rendered under an open mark */
 #define NODE_TAG_MASK        0x7fffU
 
-#define NODE_WIDE_TAG_MASK   0xfffffffU /* of jobs' files and control files */
+#define NODE_WIDE_TAG_MASK 0xfffffffU /* of jobs' files and control files */
 
 /* -EOVERFLOW: does not fit. */
 NODISCARD int node_pack(const struct node *node, fuse_ino_t *ret);

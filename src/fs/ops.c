@@ -19,7 +19,7 @@
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
 
-#define RETRY_US         20000 /* between two tries of a call */
+#define RETRY_US 20000 /* between two tries of a call */
 
 static struct call *call_new(fuse_req_t req, enum call_op op, fuse_ino_t ino)
 {
@@ -65,8 +65,8 @@ static int run_lookup(struct call *call, struct artifact_read *rd)
 		r = ops->time(call, rd, &facts.node, &facts.time);
 	if (r < 0)
 		return r == -ESTALE ? -ENOENT : r;
-	r = attr_fill_entry(call->mount, &facts.node, facts.size, facts.time, false,
-		       &e);
+	r = attr_fill_entry(call->mount, &facts.node, facts.size, facts.time,
+			    false, &e);
 	if (r < 0)
 		return r;
 	fuse_reply_entry(call->req, &e);
@@ -352,7 +352,7 @@ int lister_add(struct lister *l, const char *name, const struct node *node,
 	int r;
 
 	r = attr_fill_entry(m, node, facts ? facts->size : 0,
-		       facts ? facts->time : time, true, &e);
+			    facts ? facts->time : time, true, &e);
 	if (r < 0)
 		return r;
 	if (!dir && !facts)
@@ -742,7 +742,8 @@ static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 
 	(void)ino;
 	if (h) {
-		fuse_reply_poll(req, handle_poll(fuse_req_userdata(req), h, ph));
+		fuse_reply_poll(req,
+				handle_poll(fuse_req_userdata(req), h, ph));
 		return;
 	}
 	if (ph)
