@@ -318,6 +318,13 @@ int versions_write(struct version *v, const char *data, size_t n,
 	return write_file(v, data, n);
 }
 
+void versions_empty(struct version *v)
+{
+	buf_deinit(&v->mem);
+	close_fd(&v->fd);
+	v->size = 0;
+}
+
 void versions_open(struct versions *vs, struct version *v)
 {
 	LOCK_SCOPE(&vs->lock);

@@ -71,6 +71,8 @@ void versions_reset(struct versions *vs);
 /* Takes bytes while rendering, in order. For artifact_sink. */
 int versions_write(struct version *v, const char *data, size_t n,
 		   struct store *store);
+/* Takes back what was written so far. */
+void versions_empty(struct version *v);
 /*
  * An open file counts from versions_open() to versions_close(). It keeps its
  * reference beyond that, until versions_unref().
