@@ -59,12 +59,12 @@ static int tree_dir_time(struct call *call, struct artifact_read *rd,
 			return r == -ENOENT ? -ESTALE : r;
 	}
 	r = tree_dir(m->store, p.snapshot, p.area, p.dir, &dir);
-	if (r == 0)
-		*ret = dir.time;
-	if (r == -ENOENT && is_top(node)) {
+	if (is_top(node) && (r == -ENOENT || (r == 0 && dir.time == 0))) {
 		*ret = p.snapshot ? snapshot.time : m->started;
 		return 0;
 	}
+	if (r == 0)
+		*ret = dir.time;
 	return r == -ENOENT ? -ESTALE : r;
 }
 

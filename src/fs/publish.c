@@ -14,9 +14,9 @@
 
 #define NOTICES_MAX 20000 /* more is everything */
 
-/* What a purge may take away. */
+/* A name that the kernel may believe in. */
 struct shown {
-	enum node_kind dir;
+	struct node dir;
 	int64_t id;
 	char *name; /* owned */
 };
@@ -27,7 +27,7 @@ struct publish {
 	int64_t snapshot; /* the kernel knows of output/ up to here */
 	int64_t outbox;   /* and of outbox/ up to this id */
 
-	struct shown *shown; /* owned; before the purge under way */
+	struct shown *shown; /* owned; of the job under way */
 	size_t n_shown;
 	size_t n_room;
 	bool shown_all; /* false: there were too many */
@@ -98,22 +98,61 @@ static int drop_above(struct walk *walk, int64_t dir)
 	return r == -ENOENT ? 0 : r;
 }
 
-static int on_change(int64_t dir, const char *name, void *arg)
+static void forget_shown(struct publish *p)
 {
-	struct walk *walk = arg;
-	struct node node = {.kind = NODE_TREE_OUTPUT, .id = dir};
-
-	drop_entry(walk->m, &node, name);
-	return drop_above(walk, dir);
+	for (size_t i = 0; i < p->n_shown; i++)
+		free(p->shown[i].name);
+	free(p->shown);
+	p->shown = NULL;
+	p->n_shown = 0;
+	p->n_room = 0;
 }
 
+/* 1: there are too many. */
+static int add_shown(struct publish *p, const struct node *dir, int64_t id,
+		     const char *name)
+{
+	if (p->n_shown == NOTICES_MAX)
+		return 1;
+	if (p->n_shown == p->n_room) {
+		size_t room = p->n_room ? 2 * p->n_room : 64;
+		struct shown *more =
+			reallocarray(p->shown, room, sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		p->shown = more;
+		p->n_room = room;
+	}
+	p->shown[p->n_shown] =
+		(struct shown){.dir = *dir, .id = id, .name = strdup(name)};
+	if (!p->shown[p->n_shown].name)
+		return -ENOMEM;
+	p->n_shown++;
+	return 0;
+}
+
+static int add_change(int64_t dir, const char *name, void *arg)
+{
+	struct node node = {.kind = NODE_TREE_OUTPUT, .id = dir};
+
+	return add_shown(arg, &node, 0, name);
+}
+
+/* Nothing of the store is held while the kernel is told. */
 static void publish_output(struct publish *p, int64_t snapshot)
 {
 	struct walk walk = {.m = p->mount};
 	int r;
 
-	r = tree_changes(p->mount->store, p->snapshot, NOTICES_MAX, on_change,
-			 &walk);
+	forget_shown(p);
+	r = tree_changes(p->mount->store, p->snapshot, NOTICES_MAX, add_change,
+			 p);
+	for (size_t i = 0; r == 0 && i < p->n_shown; i++) {
+		drop_entry(p->mount, &p->shown[i].dir, p->shown[i].name);
+		r = drop_above(&walk, p->shown[i].dir.id);
+	}
+	forget_shown(p);
 	if (r < 0)
 		log_warn("cannot read what was exported: %s",
 			 strerrordesc_np(-r));
@@ -122,23 +161,25 @@ static void publish_output(struct publish *p, int64_t snapshot)
 	p->snapshot = snapshot;
 }
 
-static int on_new_zip(const struct outbox_entry *e, void *arg)
+static int add_new_zip(const struct outbox_entry *e, void *arg)
 {
-	struct publish *p = arg;
 	struct node node = {.kind = NODE_OUTBOX};
+	struct publish *p = arg;
 
-	/* It may have taken the place of another. */
-	drop_entry(p->mount, &node, e->name);
 	p->outbox = e->id;
-	return 0;
+	return add_shown(p, &node, e->id, e->name);
 }
 
+/* A new one may have taken the place of another. */
 static void publish_outbox(struct publish *p)
 {
 	struct node node = {.kind = NODE_OUTBOX};
 	int r;
 
-	r = outbox_list(p->mount->store, p->outbox, on_new_zip, p);
+	r = outbox_list(p->mount->store, p->outbox, add_new_zip, p);
+	for (size_t i = 0; i < p->n_shown; i++)
+		drop_entry(p->mount, &node, p->shown[i].name);
+	forget_shown(p);
 	if (r < 0) {
 		log_warn("cannot read what is in outbox: %s",
 			 strerrordesc_np(-r));
@@ -161,50 +202,20 @@ void publish_snapshot(int64_t snapshot, void *arg)
 	drop_inode(m, &snapshots);
 }
 
-static void forget_shown(struct publish *p)
-{
-	for (size_t i = 0; i < p->n_shown; i++)
-		free(p->shown[i].name);
-	free(p->shown);
-	p->shown = NULL;
-	p->n_shown = 0;
-	p->n_room = 0;
-}
-
-static int add_shown(struct publish *p, enum node_kind dir, int64_t id,
-		     const char *name)
-{
-	if (p->n_shown == NOTICES_MAX)
-		return 1;
-	if (p->n_shown == p->n_room) {
-		size_t room = p->n_room ? 2 * p->n_room : 64;
-		struct shown *more =
-			reallocarray(p->shown, room, sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		p->shown = more;
-		p->n_room = room;
-	}
-	p->shown[p->n_shown] =
-		(struct shown){.dir = dir, .id = id, .name = strdup(name)};
-	if (!p->shown[p->n_shown].name)
-		return -ENOMEM;
-	p->n_shown++;
-	return 0;
-}
-
 static int add_zip(const struct outbox_entry *e, void *arg)
 {
-	return add_shown(arg, NODE_OUTBOX, e->id, e->name);
+	struct node node = {.kind = NODE_OUTBOX};
+
+	return add_shown(arg, &node, e->id, e->name);
 }
 
 static int add_snapshot(const struct tree_snapshot *s, void *arg)
 {
+	struct node node = {.kind = NODE_SNAPSHOTS};
 	char name[24];
 
 	(void)snprintf(name, sizeof(name), "%lld", (long long)s->id);
-	return add_shown(arg, NODE_SNAPSHOTS, s->id, name);
+	return add_shown(arg, &node, s->id, name);
 }
 
 /* Before a purge: what there is. */
@@ -225,7 +236,7 @@ static bool is_gone(const struct publish *p, const struct shown *s)
 	struct tree_snapshot snapshot;
 	struct outbox_entry entry;
 
-	if (s->dir == NODE_OUTBOX)
+	if (s->dir.kind == NODE_OUTBOX)
 		return outbox_get(store, s->id, &entry) < 0;
 	return tree_snapshot(store, s->id, &snapshot) < 0;
 }
@@ -239,7 +250,7 @@ static void purge_ended(struct publish *p, const struct job *job)
 	int r;
 
 	for (size_t i = 0; i < p->n_shown; i++) {
-		struct node node = {.kind = p->shown[i].dir};
+		struct node node = p->shown[i].dir;
 
 		if (!is_gone(p, &p->shown[i]))
 			continue;
