@@ -144,10 +144,23 @@ class Mount:
             run("umount", "-l", self.path, check=False)
 
 
+# What every mount has at its top, in the order of ls.
+ROOT = ["README.md", "control", "data", "jobs", "outbox", "output", "setup",
+        "snapshots", "status.json"]
+
+
+def walk(path):
+    """os.walk(), but for control files: what they answer is no content."""
+    for base, dirs, names in os.walk(path):
+        if base == path:
+            dirs[:] = [d for d in dirs if d not in ("control", b"control")]
+        yield base, dirs, names
+
+
 def tree(path):
     """Everything below a directory: relative name -> (type, size, mtime)."""
     found = {}
-    for base, dirs, files in os.walk(os.fsencode(path)):
+    for base, dirs, files in walk(os.fsencode(path)):
         for name in dirs + files:
             full = os.path.join(base, name)
             st = os.lstat(full)
@@ -160,7 +173,7 @@ def tree(path):
 def files(path):
     """Bytes of every file below a directory, by relative name."""
     found = {}
-    for base, _, names in os.walk(os.fsencode(path)):
+    for base, _, names in walk(os.fsencode(path)):
         for name in names:
             full = os.path.join(base, name)
             with open(full, "rb") as file:

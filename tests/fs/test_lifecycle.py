@@ -18,7 +18,7 @@ import time
 import pytest
 
 import outbox
-from outbox import OUTBOXFS, TIMEOUT, Notify, files, run, sqlite
+from outbox import OUTBOXFS, ROOT, TIMEOUT, Notify, files, run, sqlite
 
 PARIS = "data/Paris/Actual/2026-01"
 
@@ -123,8 +123,7 @@ def test_daemon_returns_when_ready(sales, place):
     done, pid = daemon(sales, place)
     print("mounted after", time.monotonic() - began)
     assert (done.stdout, done.stderr) == ("", "")
-    assert sorted(os.listdir(place)) == [
-        "README.md", "data", "setup", "status.json"]
+    assert sorted(os.listdir(place)) == ROOT
     assert json.loads((place / "status.json").read_text())["process"] == pid
     end(place, pid)
     assert holder(sales) is None
