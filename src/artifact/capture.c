@@ -9,11 +9,16 @@
 #include "outboxfs/artifact/capture.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "artifact/world.h"
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
+
+#define SLICE_MS 100      /* of waiting for the write lock */
+#define PAUSE_NS 20000000 /* between two tries */
 
 /* Is there an open mark in the state of this connection? 1, 0. */
 static int has_open(struct db *db)
@@ -66,7 +71,8 @@ static int begin_under_lock(struct artifact *a, struct artifact_world *w,
 	r = world_writer_locked(w, err);
 	if (r < 0)
 		return r;
-	db_set_busy(w->writer, a->options.busy_ms);
+	/* Others who note changes wait for this lock: not for long. */
+	db_set_busy(w->writer, SLICE_MS);
 	r = db_begin_write(w->writer, &txn);
 	if (r == 0)
 		r = has_open(w->writer);
@@ -90,25 +96,44 @@ static int begin_unlocked(struct artifact *a, struct artifact_world *w,
 	return r;
 }
 
-static int begin_in(struct artifact *a, struct artifact_world *w, unsigned n,
-		    struct artifact_read *ret, unsigned *ret_n, struct err *err)
+/* 0: all have begun; 1, -EBUSY: not yet. */
+static int try_begin(struct artifact *a, struct artifact_world *w,
+		     struct artifact_read *ret, unsigned *n, struct err *err)
 {
+	int r;
+
+	r = fold(w, SLICE_MS, err);
+	if (r < 0)
+		return r;
+	r = r == 1 ? begin_under_lock(a, w, *n, ret, err) : -EBUSY;
+	if (r == -EROFS) {
+		*n = 1;
+		return begin_unlocked(a, w, ret, err);
+	}
+	return r;
+}
+
+static int begin_in(struct artifact *a, struct artifact_world *w,
+		    const _Atomic bool *stop, struct artifact_read *ret,
+		    unsigned *n, struct err *err)
+{
+	static const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	mono_us_t until = clock_mono() + (mono_us_t)a->options.busy_ms * 1000;
 	int r;
 
-	*ret_n = w->writable ? n : 1;
-	if (!w->writable)
+	if (!w->writable) {
+		*n = 1;
 		return begin_unlocked(a, w, ret, err);
-	do {
-		r = fold(w, a->options.busy_ms, err);
-		if (r < 0)
-			return r;
-		r = r == 1 ? begin_under_lock(a, w, n, ret, err) : -EBUSY;
-		if (r == -EROFS) {
-			*ret_n = 1;
-			return begin_unlocked(a, w, ret, err);
-		}
-	} while ((r == 1 || r == -EBUSY) && clock_mono() < until);
+	}
+	for (;;) {
+		r = try_begin(a, w, ret, n, err);
+		if ((r != 1 && r != -EBUSY) || clock_mono() >= until)
+			break;
+		if (stop && atomic_load(stop))
+			return -ECANCELED;
+		if (r == -EBUSY)
+			(void)nanosleep(&pause, NULL);
+	}
 	if (r == 1 || r == -EBUSY)
 		return err_set(
 			err, -EBUSY,
@@ -117,14 +142,14 @@ static int begin_in(struct artifact *a, struct artifact_world *w, unsigned n,
 	return r;
 }
 
-int artifact_capture_begin(struct artifact *a, unsigned n,
-			   struct artifact_read *ret, unsigned *ret_n,
+int artifact_capture_begin(struct artifact *a, const _Atomic bool *stop,
+			   struct artifact_read *ret, unsigned *n,
 			   struct err *err)
 {
 	int r = -ESTALE;
 
-	if (n > CAPTURE_READS_MAX)
-		n = CAPTURE_READS_MAX;
+	if (*n > CAPTURE_READS_MAX)
+		*n = CAPTURE_READS_MAX;
 	for (int i = 0; r == -ESTALE && i < 3; i++) {
 		struct artifact_read rd = ARTIFACT_READ_NULL;
 		struct artifact_world *w;
@@ -136,7 +161,7 @@ int artifact_capture_begin(struct artifact *a, unsigned n,
 		w = rd.world;
 		atomic_fetch_add(&w->n_refs, 1);
 		artifact_read_end(&rd);
-		r = begin_in(a, w, n, ret, ret_n, err);
+		r = begin_in(a, w, stop, ret, n, err);
 		world_unref(w);
 	}
 	return r;

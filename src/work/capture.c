@@ -833,7 +833,8 @@ int capture_run(struct work *w, struct draft *d, struct capture *c,
 	lock_init(&run.lock, "capture", LOCK_RANK_CAPTURE);
 	lock_cond_init(&run.cond);
 	atomic_store(&w->progress.step, "beginning");
-	r = artifact_capture_begin(w->artifact, w->n_threads, run.reads,
+	run.n_reads = w->n_threads;
+	r = artifact_capture_begin(w->artifact, &w->progress.stop, run.reads,
 				   &run.n_reads, err);
 	if (r < 0)
 		run.n_reads = 0;

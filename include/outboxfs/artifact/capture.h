@@ -12,17 +12,19 @@
 #define CAPTURE_READS_MAX 16
 
 /*
- * Begins n reads that see one state, in which nothing is unsettled: every
+ * Begins *n reads that see one state, in which nothing is unsettled: every
  * change has its number. Writers wait for the moment in which they begin. Each
- * read is for a thread of its own and ended by artifact_read_end().
+ * read is for a thread of its own and ended by artifact_read_end(). *n becomes
+ * how many there are: one where the database cannot be locked.
  *
  * -EBUSY: other programs hold the write lock, or write all the time, for
- * busy_ms. -EROFS: there are changes that cannot be numbered because the
- * database cannot be written. *ret_n: fewer than n where the database cannot
- * be locked: one.
+ * busy_ms. -ECANCELED: *stop was set meanwhile (NULL: nobody will). -EROFS:
+ * there are changes that cannot be numbered because the database cannot be
+ * written.
  */
-NODISCARD int artifact_capture_begin(struct artifact *a, unsigned n,
-				     struct artifact_read *ret, unsigned *ret_n,
+NODISCARD int artifact_capture_begin(struct artifact *a,
+				     const _Atomic bool *stop,
+				     struct artifact_read *ret, unsigned *n,
 				     struct err *err);
 
 /*
