@@ -331,7 +331,7 @@ def test_failed_write_sent_again_starts_nothing(mnt, sales):
 
 def test_limit_of_waiting(work, mounts, sales):
     mnt = mounts(sales, work / "mnt", "-o",
-                 "busy_timeout=60,waiting=1,queue=3")
+                 "busy_timeout=60,waiting=1,queue=2")
     with held(sales):
         process = subprocess.Popen(
             ["bash", "-c", "echo 'all wait=yes' > control/export"],

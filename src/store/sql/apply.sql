@@ -3,7 +3,9 @@
 
 -- name: apply_snapshot
 INSERT INTO snapshot(time, setup, data, params, job, kept)
-VALUES (?1, ?2, ?3,
+-- Later than the last: SnapshotParams.json has this time, and other content.
+VALUES (max(?1, coalesce((SELECT time FROM snapshot ORDER BY id DESC LIMIT 1)
+                         + 1, ?1)), ?2, ?3,
         coalesce((SELECT params FROM snapshot ORDER BY id DESC LIMIT 1), 0),
         ?4, 1)
 
