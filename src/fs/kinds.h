@@ -103,6 +103,7 @@ extern const struct node_ops pov_json_ops;
 /* output.c, outbox.c, jobs.c, control.c */
 extern const struct node_ops tree_dir_ops;
 extern const struct node_ops tree_file_ops;
+extern const struct node_ops output_file_ops;
 extern const struct node_ops params_ops;
 extern const struct node_ops snapshots_ops;
 extern const struct node_ops snapshot_ops;

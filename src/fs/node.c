@@ -45,6 +45,7 @@ static const struct {
 	[NODE_TREE_DATA] = {&tree_dir_ops, FORM_TREE},
 	[NODE_TREE_SETUP] = {&tree_dir_ops, FORM_WIDE},
 	[NODE_TREE_FILE] = {&tree_file_ops, FORM_WIDE},
+	[NODE_OUTPUT_FILE] = {&output_file_ops, FORM_WIDE},
 	[NODE_PARAMS] = {&params_ops, FORM_WIDE},
 	[NODE_SNAPSHOTS] = {&snapshots_ops, FORM_LIVE},
 	[NODE_SNAPSHOT] = {&snapshot_ops, FORM_WIDE},

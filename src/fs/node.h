@@ -22,7 +22,8 @@ enum node_kind {
 	NODE_TREE_OUTPUT, /* output/ and the directories in it */
 	NODE_TREE_DATA,   /* data/ of a snapshot, likewise */
 	NODE_TREE_SETUP,  /* setup/ of a snapshot */
-	NODE_TREE_FILE,   /* a version, in whatever directory */
+	NODE_TREE_FILE,   /* a version, in whatever snapshot */
+	NODE_OUTPUT_FILE, /* the same in output/, with its time there */
 	NODE_PARAMS,      /* SnapshotParams.json */
 	NODE_SNAPSHOTS,
 	NODE_SNAPSHOT,

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * output/ and snapshots/: trees of the store. A file is a version, whatever
- * directory shows it; a directory is one of one snapshot, of which 0 is the
+ * snapshot shows it; a directory is one of one snapshot, of which 0 is the
  * present state. Nothing here needs the database.
+ *
+ * In output/ a version gets another time when names have changed and its path
+ * was another file's before. So there its times are asked for.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -74,6 +77,16 @@ static struct node child_node(const struct node *node, int64_t dir)
 		.kind = node->kind, .id = dir, .snapshot = node->snapshot};
 }
 
+static struct node file_node(const struct node *dir,
+			     const struct tree_file *file)
+{
+	return (struct node){.kind = dir->kind == NODE_TREE_OUTPUT &&
+						     dir->snapshot == 0
+					     ? NODE_OUTPUT_FILE
+					     : NODE_TREE_FILE,
+			     .id = file->version};
+}
+
 static int tree_dir_lookup(struct call *call, struct artifact_read *rd,
 			   const struct node *node, const char *name,
 			   size_t len, struct node *ret)
@@ -94,15 +107,15 @@ static int tree_dir_lookup(struct call *call, struct artifact_read *rd,
 	if (r == 1)
 		*ret = child_node(node, dir.id);
 	else if (r == 2)
-		*ret = (struct node){.kind = NODE_TREE_FILE,
-				     .id = file.version};
+		*ret = file_node(node, &file);
 	return r < 0 ? r : 0;
 }
 
-static struct facts file_facts(const struct tree_file *file)
+static struct facts file_facts(const struct node *node,
+			       const struct tree_file *file)
 {
 	return (struct facts){
-		.node = {.kind = NODE_TREE_FILE, .id = file->version},
+		.node = *node,
 		.size = file->size,
 		.time = file->time,
 	};
@@ -125,7 +138,8 @@ static int list_child(const struct tree_dir *dir, const struct tree_file *file,
 		return lister_add(listing->l, dir->name, &node, NULL, dir->time,
 				  COOKIE_FIRST + cookie);
 	}
-	facts = file_facts(file);
+	node = file_node(listing->node, file);
+	facts = file_facts(&node, file);
 	return lister_add(listing->l, file->name, &facts.node, &facts,
 			  facts.time, COOKIE_FIRST + cookie);
 }
@@ -200,9 +214,10 @@ static int tree_file_facts(struct call *call, struct artifact_read *rd,
 	int r;
 
 	(void)rd;
-	r = tree_version(call->mount->store, node->id, &file);
+	r = tree_version(call->mount->store, node->id,
+			 node->kind == NODE_OUTPUT_FILE, &file);
 	if (r == 0)
-		*ret = file_facts(&file);
+		*ret = file_facts(node, &file);
 	return r;
 }
 
@@ -213,10 +228,11 @@ static int tree_file_open(struct call *call, const struct node *node,
 	struct facts facts;
 	int r;
 
-	r = tree_version(call->mount->store, node->id, &file);
+	r = tree_version(call->mount->store, node->id,
+			 node->kind == NODE_OUTPUT_FILE, &file);
 	if (r < 0)
 		return r;
-	facts = file_facts(&file);
+	facts = file_facts(node, &file);
 	return handle_of_source(call, node, &facts, file.object, ret);
 }
 
@@ -224,6 +240,14 @@ const struct node_ops tree_file_ops = {
 	.type = S_IFREG,
 	.stored = true,
 	.cache = CACHE_LASTING,
+	.facts = tree_file_facts,
+	.open = tree_file_open,
+};
+
+const struct node_ops output_file_ops = {
+	.type = S_IFREG,
+	.stored = true,
+	.cache = CACHE_ASKING,
 	.facts = tree_file_facts,
 	.open = tree_file_open,
 };
