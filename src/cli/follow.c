@@ -21,6 +21,8 @@
 #define ASK_MS         1000 /* how often a daemon is asked in any case */
 #define THREADS_MAX    8
 #define TASKS_MAX      65536
+#define PIECE_BYTES    16384
+#define SHORT_BYTES    (4 * PIECE_BYTES) /* of what has a few lines */
 #define DOCUMENT_BYTES ((size_t)64 << 20)
 
 /* Finding who does the work */
@@ -197,10 +199,10 @@ static int read_fd(int fd, struct buf *ret)
 	char *p;
 
 	do {
-		p = buf_reserve(ret, 65536);
+		p = buf_reserve(ret, PIECE_BYTES);
 		if (!p)
 			return buf_error(ret);
-		n = read(fd, p, 65536);
+		n = read(fd, p, PIECE_BYTES);
 		if (n < 0)
 			return -errno;
 		ret->len += (size_t)n;
@@ -276,7 +278,7 @@ static int parse_state(const char *text, int64_t job, enum job_state *ret,
 int follow_state(struct follow *f, int64_t job, enum job_state *ret,
 		 struct err *err)
 {
-	CLEANUP(buf_deinit) struct buf b = BUF_INIT(4096);
+	CLEANUP(buf_deinit) struct buf b = BUF_INIT(SHORT_BYTES);
 	int r;
 
 	r = follow_read(f, job, "state", &b, err);
@@ -375,7 +377,7 @@ int follow_list(struct follow *f, int64_t **ret, size_t *ret_n, struct err *err)
 /* The first line that a control file has for whoever wrote it. */
 static int explain_control(int fd, int r, const char *path, struct err *err)
 {
-	CLEANUP(buf_deinit) struct buf b = BUF_INIT(65536);
+	CLEANUP(buf_deinit) struct buf b = BUF_INIT(SHORT_BYTES);
 
 	if (lseek(fd, 0, SEEK_SET) == 0 && read_fd(fd, &b) == 0 &&
 	    buf_str(&b) && b.len > 0 && b.data[0] != '{') {
@@ -552,7 +554,7 @@ static int on_signal(struct follow *f, int64_t job, struct err *err)
 
 static void draw(struct follow *f, int64_t job)
 {
-	CLEANUP(buf_deinit) struct buf b = BUF_INIT(65536);
+	CLEANUP(buf_deinit) struct buf b = BUF_INIT(SHORT_BYTES);
 	struct err err = ERR_NULL;
 
 	if (progress_is_shown() &&

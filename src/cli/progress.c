@@ -49,10 +49,11 @@ static const char *get_string(struct json_object *o, const char *key)
 /* As wide as the rest of the line leaves room for. */
 static void put_bar(struct buf *b, int64_t done, int64_t total, unsigned width)
 {
-	int64_t full = done < total ? done * width / total : width;
+	int64_t full;
 
-	if (width < BAR_MIN)
+	if (width < BAR_MIN || total <= 0)
 		return;
+	full = done < total ? done * width / total : width;
 	buf_putc(b, '[');
 	for (int64_t i = 0; i < width; i++)
 		buf_putc(b, i < full ? '#' : '.');
