@@ -669,6 +669,17 @@ def test_what_is_no_json_document_is_refused(db, model, text):
     assert schema(db) == was
 
 
+def test_key_given_twice_is_refused(db, model):
+    """The last would win, and what stands before it be lost in silence."""
+    text = json.dumps(SALES, indent=1)
+    was = schema(db)
+    message = refused("adopt", db, "--model", model(
+        text[:-2] + ',\n "data": []\n}'))
+    assert "'data' is given twice" in message, message
+    assert f"line {text.count(chr(10)) + 1} " in message
+    assert schema(db) == was
+
+
 def test_dimensions_one_to_eight(tmp_path, model):
     def adopt(n):
         columns = [f"d{i}" for i in range(n)]
