@@ -732,6 +732,37 @@ def test_status_of_a_mount_point_whose_daemon_was_killed(mnt, sales):
         "in_use_by"] is None
 
 
+def test_status_of_a_mount_on_a_read_only_disk(work, mounts):
+    """No lock file can be made there that would say who it is."""
+    (work / "disk").mkdir()
+    run("mount", "-t", "tmpfs", "none", work / "disk")
+    db = outbox.make_sales(work / "disk" / "sales.db")
+    run("mount", "-o", "remount,ro", work / "disk")
+    try:
+        mount = mounts(db, work / "mnt")
+        found = json.loads(run(OUTBOXFS, "status", mount.path, "--json").stdout)
+        assert found["in_use_by"] == f"mounted at '{mount.path}'"
+        assert "nobody" not in run(OUTBOXFS, "status", mount.path).stdout
+        mount.kill()
+        done = run(OUTBOXFS, "status", mount.path, check=False)
+        assert "mounted at" not in done.stdout
+        mount.close()
+    finally:
+        run("umount", work / "disk")
+
+
+def test_control_characters_in_a_mount_point_leave_one_line(sales, work):
+    place = work / "a\nb\x1b[1m"
+    place.mkdir()
+    _, pid = daemon(sales, place)
+    text = pathlib.Path(f"{sales}.outboxfs/lock").read_text()
+    found = json.loads(run(OUTBOXFS, "status", sales, "--json").stdout)
+    end(place, pid)
+    whole = f"process {pid}, mounted at '{work}/a\\012b\\033[1m'"
+    assert text == whole + "\n"
+    assert found["in_use_by"] == whole
+
+
 # Load
 
 

@@ -6,6 +6,7 @@
  * mount. mount_run() is a whole daemon's life and is called once a process.
  */
 
+#include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -50,8 +51,9 @@ NODISCARD int mount_options_parse(struct mount_options *options,
 NODISCARD int mount_run(const struct mount_options *options, struct err *err);
 
 /*
- * The database behind a path: itself, or, for a mount point of ours, what is
- * mounted there. 0, or -errno.
+ * The database behind a path: itself, 0; or, for a mount point of ours, what
+ * is mounted there, 1, and where that is. Or -errno.
  */
-NODISCARD int mount_find_database(const char *path, char *ret, size_t size,
+NODISCARD int mount_find_database(const char *path, char ret[PATH_MAX],
+				  char ret_mountpoint[PATH_MAX],
 				  struct err *err);
