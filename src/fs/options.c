@@ -88,8 +88,13 @@ static int set_umask(struct mount_options *o, const char *value,
 	int r;
 
 	r = parse_number("umask", value, 8, 0777, &n, err);
+	if (r < 0)
+		return err_set(
+			err, r,
+			"option 'umask': '%s' is not an octal number from 0 to 777",
+			value);
 	o->umask = (mode_t)n;
-	return r;
+	return 0;
 }
 
 static int set_busy(struct mount_options *o, const char *value, struct err *err)
@@ -145,6 +150,16 @@ static int ignore(struct mount_options *o, const char *value, struct err *err)
 	return 0;
 }
 
+static int refuse_remount(struct mount_options *o, const char *value,
+			  struct err *err)
+{
+	(void)o;
+	(void)value;
+	return err_set(
+		err, -EINVAL,
+		"option 'remount': a mount cannot be changed; unmount it and mount it again");
+}
+
 /* Goes to the kernel or fusermount3 as it is. */
 #define PASS_ON NULL
 
@@ -174,6 +189,7 @@ static const struct {
 	{"nosuid", false, ignore},
 	{"nouser", false, ignore},
 	{"relatime", false, ignore},
+	{"remount", false, refuse_remount},
 	{"ro", false, set_ro},
 	{"rw", false, set_rw},
 	{"suid", false, ignore},

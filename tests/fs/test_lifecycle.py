@@ -652,6 +652,8 @@ def test_odd_names_of_database_and_mount_point(work, name):
     ("umask=-1", ["umask"]), ("umask=", ["umask"]),
     ("umask=0x1", ["umask"]), ("umask= 1", ["umask"]),
     ("umask=+1", ["umask"]),
+    ("umask=999", ["'999' is not an octal number from 0 to 777"]),
+    ("remount,ro", ["unmount", "mount it again"]),
     ("exporters=nobody-has-this-name", ["exporters"]),
     ("exporters", ["exporters", "value"]),
     ("busy_timeout=x", ["busy_timeout"]),
