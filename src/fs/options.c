@@ -39,6 +39,7 @@ static int set_uid(struct mount_options *o, const char *value, struct err *err)
 	unsigned long n;
 	int r;
 
+	o->has_uid = true;
 	if (user) {
 		o->uid = user->pw_uid;
 		return 0;
@@ -72,6 +73,7 @@ static int parse_group(const char *name, const char *value, gid_t *ret,
 
 static int set_gid(struct mount_options *o, const char *value, struct err *err)
 {
+	o->has_gid = true;
 	return parse_group("gid", value, &o->gid, err);
 }
 
@@ -79,6 +81,53 @@ static int set_exporters(struct mount_options *o, const char *value,
 			 struct err *err)
 {
 	return parse_group("exporters", value, &o->exporters, err);
+}
+
+/* A user with a name, since groups go with names. */
+static const struct passwd *find_user(const char *value)
+{
+	const struct passwd *user = getpwnam(value);
+	unsigned long n;
+
+	if (user ||
+	    parse_number("user", value, 10, UINT32_MAX - 1, &n, NULL) < 0)
+		return user;
+	return getpwuid((uid_t)n);
+}
+
+/* Without a value it is fstab's: a user may mount. */
+static int set_user(struct mount_options *o, const char *value, struct err *err)
+{
+	const struct passwd *user;
+
+	if (!value)
+		return 0;
+	user = find_user(value);
+	if (!user || strlen(user->pw_name) >= sizeof(o->user))
+		return err_set(err, -EINVAL,
+			       "option 'user': there is no user '%s'", value);
+	if (geteuid() != 0 && user->pw_uid != geteuid())
+		return err_set(
+			err, -EPERM,
+			"option 'user': only root can let '%s' serve the mount",
+			value);
+	memcpy(o->user, user->pw_name, strlen(user->pw_name) + 1);
+	o->user_uid = user->pw_uid;
+	o->user_gid = user->pw_gid;
+	return 0;
+}
+
+/* The kernel wants to know what the daemon will take for one read. */
+static int set_max_read(struct mount_options *o, const char *value,
+			struct err *err)
+{
+	unsigned long n;
+	int r;
+
+	r = parse_number("max_read", value, 10, UINT32_MAX, &n, err);
+	if (r == 0)
+		o->max_read = (unsigned)n;
+	return r;
 }
 
 static int set_umask(struct mount_options *o, const char *value,
@@ -113,6 +162,17 @@ static int set_allow_other(struct mount_options *o, const char *value,
 	(void)value;
 	(void)err;
 	o->allow_other = true;
+	o->allow_root = false;
+	return 0;
+}
+
+static int set_allow_root(struct mount_options *o, const char *value,
+			  struct err *err)
+{
+	(void)value;
+	(void)err;
+	o->allow_root = true;
+	o->allow_other = false;
 	return 0;
 }
 
@@ -160,43 +220,85 @@ static int refuse_remount(struct mount_options *o, const char *value,
 		"option 'remount': a mount cannot be changed; unmount it and mount it again");
 }
 
+/* A mount that goes by itself leaves an empty directory, which lies. */
+static int refuse_auto_unmount(struct mount_options *o, const char *value,
+			       struct err *err)
+{
+	(void)o;
+	(void)value;
+	return err_set(
+		err, -EINVAL,
+		"option 'auto_unmount': not supported, since a daemon that was killed should not look like an empty directory; mounting again takes the dead mount away");
+}
+
 /* Goes to the kernel or fusermount3 as it is. */
 #define PASS_ON NULL
 
+enum value {
+	VALUE_NO,
+	VALUE_YES,
+	VALUE_EITHER,
+};
+
 static const struct {
 	const char *name;
-	bool has_value;
+	enum value value;
 	int (*set)(struct mount_options *o, const char *value, struct err *err);
 } table[] = {
-	{"allow_other", false, set_allow_other},
-	{"async", false, ignore},
-	{"atime", false, PASS_ON},
-	{"auto", false, ignore},
-	{"busy_timeout", true, set_busy},
-	{"default_permissions", false, ignore}, /* always */
-	{"defaults", false, ignore},
-	{"dev", false, ignore},
-	{"exec", false, ignore},
-	{"exporters", true, set_exporters},
-	{"gid", true, set_gid},
-	{"kernel_cache", false, set_kernel_cache},
-	{"_netdev", false, ignore},
-	{"noatime", false, PASS_ON},
-	{"noauto", false, ignore},
-	{"nodev", false, ignore},
-	{"noexec", false, PASS_ON},
-	{"nofail", false, ignore},
-	{"nosuid", false, ignore},
-	{"nouser", false, ignore},
-	{"relatime", false, ignore},
-	{"remount", false, refuse_remount},
-	{"ro", false, set_ro},
-	{"rw", false, set_rw},
-	{"suid", false, ignore},
-	{"uid", true, set_uid},
-	{"umask", true, set_umask},
-	{"user", false, ignore},
-	{"users", false, ignore},
+	{"allow_other", VALUE_NO, set_allow_other},
+	{"allow_root", VALUE_NO, set_allow_root},
+	{"async", VALUE_NO, ignore},
+	{"atime", VALUE_NO, PASS_ON},
+	{"auto", VALUE_NO, ignore},
+	{"auto_unmount", VALUE_NO, refuse_auto_unmount},
+	{"busy_timeout", VALUE_YES, set_busy},
+	{"default_permissions", VALUE_NO, ignore}, /* always */
+	{"defaults", VALUE_NO, ignore},
+	{"dev", VALUE_NO, ignore},
+	{"diratime", VALUE_NO, ignore},
+	{"dirsync", VALUE_NO, ignore},
+	{"exec", VALUE_NO, ignore},
+	{"exporters", VALUE_YES, set_exporters},
+	{"fsname", VALUE_YES, ignore},
+	{"gid", VALUE_YES, set_gid},
+	{"group", VALUE_NO, ignore},
+	{"iversion", VALUE_NO, ignore},
+	{"kernel_cache", VALUE_NO, set_kernel_cache},
+	{"lazytime", VALUE_NO, ignore},
+	{"loud", VALUE_NO, ignore},
+	{"mand", VALUE_NO, ignore},
+	{"max_read", VALUE_YES, set_max_read},
+	{"_netdev", VALUE_NO, ignore},
+	{"noatime", VALUE_NO, PASS_ON},
+	{"noauto", VALUE_NO, ignore},
+	{"nodev", VALUE_NO, ignore},
+	{"nodiratime", VALUE_NO, ignore},
+	{"noexec", VALUE_NO, PASS_ON},
+	{"nofail", VALUE_NO, ignore},
+	{"nogroup", VALUE_NO, ignore},
+	{"noiversion", VALUE_NO, ignore},
+	{"nolazytime", VALUE_NO, ignore},
+	{"nomand", VALUE_NO, ignore},
+	{"noowner", VALUE_NO, ignore},
+	{"norelatime", VALUE_NO, ignore},
+	{"nostrictatime", VALUE_NO, ignore},
+	{"nosuid", VALUE_NO, ignore},
+	{"nouser", VALUE_NO, ignore},
+	{"nousers", VALUE_NO, ignore},
+	{"owner", VALUE_NO, ignore},
+	{"relatime", VALUE_NO, ignore},
+	{"remount", VALUE_NO, refuse_remount},
+	{"ro", VALUE_NO, set_ro},
+	{"rw", VALUE_NO, set_rw},
+	{"silent", VALUE_NO, ignore},
+	{"strictatime", VALUE_NO, ignore},
+	{"subtype", VALUE_YES, ignore},
+	{"suid", VALUE_NO, ignore},
+	{"sync", VALUE_NO, ignore},
+	{"uid", VALUE_YES, set_uid},
+	{"umask", VALUE_YES, set_umask},
+	{"user", VALUE_EITHER, set_user},
+	{"users", VALUE_NO, ignore},
 };
 
 static int parse_one(struct mount_options *o, char *word, struct err *err)
@@ -211,7 +313,8 @@ static int parse_one(struct mount_options *o, char *word, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		if (strcmp(table[i].name, word) != 0)
 			continue;
-		if (table[i].has_value != !!value)
+		if (table[i].value != VALUE_EITHER &&
+		    (table[i].value == VALUE_YES) != !!value)
 			return err_set(err, -EINVAL, "option '%s' %s", word,
 				       value ? "takes no value"
 					     : "needs a value");
@@ -223,6 +326,20 @@ static int parse_one(struct mount_options *o, char *word, struct err *err)
 	}
 	return err_set(err, -EINVAL,
 		       "unknown option '%s': outboxfs(1) lists them", word);
+}
+
+static int check_together(struct mount_options *o, struct err *err)
+{
+	if (o->user[0] && !o->has_uid)
+		o->uid = o->user_uid;
+	if (o->user[0] && !o->has_gid)
+		o->gid = o->user_gid;
+	/* What the kernel has it would give to anybody, without asking. */
+	if (o->allow_root && o->kernel_cache)
+		return err_set(
+			err, -EINVAL,
+			"option 'allow_root' needs each open to be asked for, which 'kernel_cache' does not do: take allow_other and umask=, or leave one out");
+	return 0;
 }
 
 int mount_options_parse(struct mount_options *options, const char *text,
@@ -237,5 +354,5 @@ int mount_options_parse(struct mount_options *options, const char *text,
 	for (char *word = strtok_r(copy, ",", &save); r == 0 && word;
 	     word = strtok_r(NULL, ",", &save))
 		r = parse_one(options, word, err);
-	return r;
+	return r < 0 ? r : check_together(options, err);
 }

@@ -34,21 +34,6 @@ static int run_fusermount(const char *mountpoint, const char *flags)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
 }
 
-void place_unmount(const char *mountpoint)
-{
-	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
-		return;
-	if (errno == EBUSY && umount2(mountpoint, MNT_DETACH) == 0) {
-		log_notice(
-			"'%s' is in use: open files stay until they are closed",
-			mountpoint);
-		return;
-	}
-	if (run_fusermount(mountpoint, "-uz") < 0)
-		log_err("cannot unmount '%s': run fusermount3 -uz on it",
-			mountpoint);
-}
-
 int place_take_over(const char *path, struct err *err)
 {
 	struct statfs fs;
@@ -240,4 +225,31 @@ int mount_find_database(const char *path, char ret[PATH_MAX],
 		return 0;
 	(void)snprintf(ret_mountpoint, PATH_MAX, "%s", real);
 	return 1;
+}
+
+/* Somebody else may have taken it away just before. */
+static bool is_gone(const char *mountpoint)
+{
+	char source[4096];
+	char type[128];
+
+	return find_mount(mountpoint, source, sizeof(source), type,
+			  sizeof(type)) == 0;
+}
+
+void place_unmount(const char *mountpoint)
+{
+	if (is_gone(mountpoint))
+		return;
+	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
+		return;
+	if (errno == EBUSY && umount2(mountpoint, MNT_DETACH) == 0) {
+		log_notice(
+			"'%s' is in use: open files stay until they are closed",
+			mountpoint);
+		return;
+	}
+	if (run_fusermount(mountpoint, "-uz") < 0)
+		log_err("cannot unmount '%s': run fusermount3 -uz on it",
+			mountpoint);
 }

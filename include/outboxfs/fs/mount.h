@@ -25,12 +25,19 @@ struct mount_options {
 	 * instead of at once. Implies read_only.
 	 */
 	bool kernel_cache;
+	bool allow_root;
 	uid_t uid; /* owner of everything */
 	gid_t gid;
-	mode_t umask;    /* bits that no file has */
-	gid_t exporters; /* group that may give commands; (gid_t)-1: none */
-	int busy_ms;     /* how long to wait for a locked database */
-	char extra[512]; /* further options for mount(2) or fusermount3 */
+	bool has_uid; /* they were asked for */
+	bool has_gid;
+	char user[256]; /* who is to serve; "": whoever mounts */
+	uid_t user_uid; /* with user */
+	gid_t user_gid;
+	mode_t umask;      /* bits that no file has */
+	gid_t exporters;   /* group that may give commands; (gid_t)-1: none */
+	int busy_ms;       /* how long to wait for a locked database */
+	unsigned max_read; /* bytes of one read; 0: the kernel's choice */
+	char extra[512];   /* further options for mount(2) or fusermount3 */
 };
 
 /* The defaults: owned by whoever mounts. */
