@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "outboxfs/format/json-check.h"
+
 /* Where we are in the document, for error messages. */
 struct parse {
 	struct model *model;
@@ -556,6 +558,8 @@ int model_parse(const char *json, size_t len, struct model **ret,
 			"model: %zu bytes are too many, at most %zu are allowed",
 			len, MODEL_BYTES_MAX);
 	r = parse_json(json, len, &root, err);
+	if (r == 0 && (r = json_check(json, len, err)) < 0)
+		return err_prefix(err, r, "model");
 	if (r == 0)
 		r = keep_text(model, json, len);
 	if (r == 0)

@@ -6,6 +6,8 @@
 #include "cli/cli.h"
 #include "outboxfs/artifact/adopt.h"
 
+#define PIECE_BYTES 65536
+
 /* A whole file, or stdin for "-". */
 static int read_file(const char *path, struct buf *ret, struct err *err)
 {
@@ -17,18 +19,24 @@ static int read_file(const char *path, struct buf *ret, struct err *err)
 		return err_set(err, -errno, "cannot read '%s': %s", path,
 			       strerrordesc_np(errno));
 	do {
-		char *p = buf_reserve(ret, 65536);
+		char *p = buf_reserve(ret, PIECE_BYTES);
 
 		if (!p)
 			break;
-		n = fread(p, 1, 65536, file);
+		n = fread(p, 1, PIECE_BYTES, file);
 		ret->len += n;
 	} while (n > 0);
 	if (ferror(file))
 		r = err_set(err, -EIO, "cannot read '%s'", path);
 	if (file != stdin)
 		fclose(file);
-	return r < 0 ? r : buf_error(ret);
+	if (r == 0)
+		r = buf_error(ret);
+	if (r == -EFBIG || ret->len > MODEL_BYTES_MAX)
+		return err_set(err, -EFBIG,
+			       "'%s' is too large for a model: %zu MiB at most",
+			       path, MODEL_BYTES_MAX >> 20);
+	return r;
 }
 
 static int suggest(const char *path)
@@ -46,7 +54,8 @@ static int suggest(const char *path)
 
 static int adopt(const char *path, const char *model_path, bool no_index)
 {
-	CLEANUP(buf_deinit) struct buf model = BUF_INIT(MODEL_BYTES_MAX);
+	CLEANUP(buf_deinit)
+	struct buf model = BUF_INIT(MODEL_BYTES_MAX + PIECE_BYTES);
 	struct adopt_options options = {.no_index = no_index};
 	struct adopt_result result;
 	struct err err = ERR_NULL;

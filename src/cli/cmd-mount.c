@@ -54,6 +54,8 @@ const struct cli_command cmd_mount = {
 		"  -v  log more\n"
 		"  -o  options, separated by commas:\n"
 		"      allow_other      others may look, too, as far as modes let them\n"
+		"      allow_root       only root may look, too\n"
+		"      user=            who serves the mount, if root makes it\n"
 		"      ro               nothing can be written at all\n"
 		"      kernel_cache     read-only, and as fast as a local disk: a commit\n"
 		"                       shows within milliseconds instead of at once\n"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,8 +11,9 @@
 #include "outboxfs/store/store.h"
 
 struct status {
-	char database[4096];
-	char holder[512]; /* "" where nobody serves it */
+	char database[PATH_MAX];
+	char mountpoint[PATH_MAX];  /* that was asked about; or "" */
+	char holder[PATH_MAX + 64]; /* "" where nobody serves it */
 	const struct model *model;
 	int64_t povs;
 	int64_t change;
@@ -78,6 +80,10 @@ static int show(struct status *s, bool json, struct err *err)
 		r = store_holder(s->database, s->holder, sizeof(s->holder));
 	if (r < 0)
 		return r;
+	/* On a read-only disk the store is in memory and says nothing. */
+	if (!s->holder[0] && s->mountpoint[0])
+		(void)snprintf(s->holder, sizeof(s->holder), "mounted at '%s'",
+			       s->mountpoint);
 	s->model = rd.model;
 	s->unsettled = rd.unsettled;
 	if (json)
@@ -103,9 +109,9 @@ static int run(int argc, char **argv)
 	if (argc != 1)
 		return cli_usage(&cmd_status,
 				 "one database file or mount point is needed");
-	r = mount_find_database(argv[0], status.database,
-				sizeof(status.database), &err);
-	if (r == 0)
+	r = mount_find_database(argv[0], status.database, status.mountpoint,
+				&err);
+	if (r >= 0)
 		r = show(&status, json, &err);
 	return r < 0 ? cli_fail(&err, r) : 0;
 }

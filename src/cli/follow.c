@@ -62,12 +62,11 @@ static int check_mount(struct follow *f, const char *holder, struct err *err)
 
 int follow_find(const char *path, struct follow *ret, struct err *err)
 {
-	CLEANUP(freep) char *real = NULL;
 	char holder[512] = "";
+	char mountpoint[PATH_MAX] = "";
 	int r;
 
-	r = mount_find_database(path, ret->database, sizeof(ret->database),
-				err);
+	r = mount_find_database(path, ret->database, mountpoint, err);
 	if (r < 0)
 		return r;
 	r = store_holder(ret->database, holder, sizeof(holder));
@@ -80,10 +79,8 @@ int follow_find(const char *path, struct follow *ret, struct err *err)
 	if (r < 0)
 		return r;
 	/* Where a mount point was given, it is the one to use. */
-	real = realpath(path, NULL);
-	if (real && strcmp(real, ret->database) != 0 &&
-	    strlen(real) < sizeof(ret->mountpoint))
-		memcpy(ret->mountpoint, real, strlen(real) + 1);
+	if (mountpoint[0])
+		memcpy(ret->mountpoint, mountpoint, sizeof(mountpoint));
 	return check_mount(ret, holder, err);
 }
 

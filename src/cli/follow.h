@@ -10,6 +10,8 @@
  * One thread.
  */
 
+#include <limits.h>
+
 #include "cli/cli.h"
 #include "outboxfs/run/runner.h"
 
@@ -20,9 +22,9 @@ enum follow_depth {
 };
 
 struct follow {
-	char database[4096];
-	char mountpoint[4096]; /* "": this process does the work */
-	int signal_fd;         /* SIGINT and SIGTERM; -1: not waited for */
+	char database[PATH_MAX];
+	char mountpoint[PATH_MAX]; /* "": this process does the work */
+	int signal_fd;             /* SIGINT and SIGTERM; -1: not waited for */
 
 	/* without a mount point */
 	struct artifact *artifact;

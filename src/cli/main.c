@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "config.h"
@@ -131,10 +132,26 @@ int cli_parse(const struct cli_command *cmd, const struct cli_option *options,
 	return 0;
 }
 
-/* mount(8) and fstab call us with a database and a directory, no command. */
+/*
+ * mount(8) and fstab call us with a database and a directory, no command. What
+ * cannot be a misspelt command is a database, there or not.
+ */
 static bool is_mount_helper_call(int argc, char *const *argv)
 {
-	return argc >= 3 && strchr(argv[1], '/');
+	const char *word = argv[1];
+
+	return argc >= 3 && word[0] != '-' && argv[2][0] != '-' &&
+	       (strpbrk(word, "/.") || access(word, F_OK) == 0);
+}
+
+static int unknown_command(int argc, char *const *argv)
+{
+	bool two = argc >= 3 && argv[1][0] != '-' && argv[2][0] != '-';
+
+	fprintf(stderr, "outboxfs: unknown command '%s'%s\n", argv[1],
+		two ? ", and no database has this name" : "");
+	print_help(stderr);
+	return EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
@@ -156,7 +173,5 @@ int main(int argc, char **argv)
 			return commands[i]->run(argc - 2, argv + 2);
 	if (is_mount_helper_call(argc, argv))
 		return cmd_mount.run(argc - 1, argv + 1);
-	fprintf(stderr, "outboxfs: unknown command '%s'\n", argv[1]);
-	print_help(stderr);
-	return EXIT_USAGE;
+	return unknown_command(argc, argv);
 }

@@ -2,9 +2,13 @@
 #include "outboxfs/db/db.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "db/pool.h"
 #include "outboxfs/base/buf.h"
@@ -91,6 +95,17 @@ static char *uri(const char *path, bool immutable)
 	return buf_steal(&b);
 }
 
+/* SQLite makes a directory's handle and complains later, in other words. */
+static int check_path(const char *path, struct err *err)
+{
+	struct stat st;
+
+	if (path && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return err_set(err, -EISDIR,
+			       "'%s' is a directory, not a database", path);
+	return 0;
+}
+
 int db_open(const struct db_config *config, struct db **ret, struct err *err)
 {
 	CLEANUP(db_freep) struct db *db = calloc(1, sizeof(*db));
@@ -101,6 +116,9 @@ int db_open(const struct db_config *config, struct db **ret, struct err *err)
 
 	if (!db || !name)
 		return -ENOMEM;
+	r = check_path(config->path, err);
+	if (r < 0)
+		return r;
 	db->sql = config->sql;
 	db->busy_ms = config->busy_ms;
 	db->stmts = calloc(config->sql.n + 1, sizeof(sqlite3_stmt *));
@@ -112,6 +130,9 @@ int db_open(const struct db_config *config, struct db **ret, struct err *err)
 	if (config->create)
 		flags |= SQLITE_OPEN_CREATE;
 	rc = sqlite3_open_v2(name, &db->handle, flags, NULL);
+	if (rc != SQLITE_OK && config->path && access(config->path, R_OK) < 0)
+		return err_set(err, db_errno(rc), "cannot open '%s': %s",
+			       config->path, strerrordesc_np(errno));
 	if (rc != SQLITE_OK)
 		return db_fail(db, rc, err, "cannot open '%s'",
 			       config->path ? config->path : "in memory");
@@ -144,9 +165,38 @@ void db_set_busy(struct db *db, int busy_ms)
 	db->busy_ms = busy_ms;
 }
 
+/* The header says so in two bytes (sqlite.org/fileformat.html, 1.3.3). */
+static bool is_wal(const char *path)
+{
+	CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char modes[2];
+
+	return fd >= 0 && pread(fd, modes, 2, 18) == 2 && modes[0] == 2 &&
+	       modes[1] == 2;
+}
+
+/*
+ * Why SQLite cannot open a file, where it does not say. In WAL mode even a
+ * reader makes a file beside the database, unless another program has done so.
+ * To read without it (immutable=1) would be wrong as soon as one writes.
+ */
+static const char *explain(const char *path, int rc)
+{
+	CLEANUP(freep) char *dir = path ? strdup(path) : NULL;
+	int primary = rc & 0xff;
+
+	if (!dir || (primary != SQLITE_CANTOPEN && primary != SQLITE_READONLY))
+		return NULL;
+	if (rc == SQLITE_READONLY || !is_wal(path) ||
+	    access(dirname(dir), W_OK) == 0)
+		return NULL;
+	return "it is in WAL mode, which wants to write to its directory, and you may not: ask as somebody who may, or take it out of WAL mode (PRAGMA journal_mode=DELETE)";
+}
+
 int db_fail(struct db *db, int rc, struct err *err, const char *fmt, ...)
 {
 	char what[256];
+	const char *why;
 	va_list args;
 	int r = db_errno(rc);
 
@@ -157,9 +207,11 @@ int db_fail(struct db *db, int rc, struct err *err, const char *fmt, ...)
 	va_start(args, fmt);
 	(void)vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
-	return err_set(err, r, "%s: %s", what,
-		       db->handle ? sqlite3_errmsg(db->handle)
-				  : sqlite3_errstr(rc));
+	why = explain(sqlite3_db_filename(db->handle, "main"), rc);
+	if (!why)
+		why = db->handle ? sqlite3_errmsg(db->handle)
+				 : sqlite3_errstr(rc);
+	return err_set(err, r, "%s: %s", what, why);
 }
 
 int db_stmt(struct db *db, size_t id, sqlite3_stmt **ret)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The life of a mount. In order: look whether it can be; become a daemon (the
- * parent waits); open store and database; mount; serve; and back.
+ * parent waits); open store and database; mount; serve; and back. With user=
+ * files are opened as that user and all after mounting is done as he.
  *
  * Signals go to one thread that waits for them. The first SIGTERM or SIGINT
  * takes the mount away, lazily if it is busy, and lets open files be read to
@@ -27,6 +28,7 @@
 #include "fs/handle.h"
 #include "fs/place.h"
 #include "fs/publish.h"
+#include "fs/user.h"
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
 
@@ -47,12 +49,14 @@ static void tell_parent(const char *text)
 	close_fd(&ready_fd);
 }
 
-/* sd_notify(3), without the library: one datagram. */
-static void notify_systemd(const char *text)
+/* sd_notify(3), without the library. */
+static int notify_fd = -1;
+
+/* Connected at once: another user may not be allowed to, later. */
+static void open_notify(void)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	CLEANUP(close_fd) int fd = -1;
 	size_t n;
 
 	if (!path || strlen(path) >= sizeof(addr.sun_path) || !*path)
@@ -61,11 +65,18 @@ static void notify_systemd(const char *text)
 	memcpy(addr.sun_path, path, n);
 	if (addr.sun_path[0] == '@')
 		addr.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 ||
-	    sendto(fd, text, strlen(text), MSG_NOSIGNAL,
-		   (const struct sockaddr *)&addr,
-		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
+	notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (notify_fd < 0 ||
+	    connect(notify_fd, (const struct sockaddr *)&addr,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) <
+		    0)
+		log_warn("cannot tell systemd: %s", strerrordesc_np(errno));
+}
+
+static void notify_systemd(const char *text)
+{
+	if (notify_fd >= 0 &&
+	    send(notify_fd, text, strlen(text), MSG_NOSIGNAL) < 0)
 		log_warn("cannot tell systemd: %s", strerrordesc_np(errno));
 }
 
@@ -217,8 +228,12 @@ static int new_session(struct mount *m, struct err *err)
 	buf_puts(&b, ",default_permissions,nosuid,nodev");
 	if (o->allow_other)
 		buf_puts(&b, ",allow_other");
+	if (o->allow_root)
+		buf_puts(&b, ",allow_root");
 	if (o->read_only || o->kernel_cache)
 		buf_puts(&b, ",ro");
+	if (o->max_read)
+		buf_printf(&b, ",max_read=%u", o->max_read);
 	buf_puts(&b, o->extra);
 	if (!buf_str(&b) || fuse_opt_add_arg(&args, "outboxfs") < 0 ||
 	    fuse_opt_add_arg(&args, buf_str(&b)) < 0 ||
@@ -240,7 +255,7 @@ static int attach(struct mount *m, struct err *err)
 	return err_set(err, -EIO, "cannot mount at '%s': %s", m->mountpoint,
 		       access("/dev/fuse", R_OK | W_OK) < 0
 			       ? "/dev/fuse is missing or not allowed to you"
-		       : m->options->allow_other && getuid() != 0
+		       : m->options->allow_other && geteuid() != 0
 			       ? "is user_allow_other in /etc/fuse.conf?"
 			       : "see the message above");
 }
@@ -375,19 +390,35 @@ static void close_all(struct mount *m)
 	free(m->mountpoint);
 }
 
+static int open_as_user(struct mount *m, struct err *err)
+{
+	const struct mount_options *o = m->options;
+	int r;
+
+	r = user_borrow(o, err);
+	if (r < 0)
+		return r;
+	r = open_all(m, err);
+	if (r < 0 && o->user[0])
+		return err_prefix(err, r, "as user '%s'", o->user);
+	return r < 0 ? r : user_return(o, err);
+}
+
 static int run(struct mount *m, struct err *err)
 {
 	int r;
 
 	r = block_signals();
 	if (r == 0)
-		r = open_all(m, err);
+		r = open_as_user(m, err);
 	if (r == 0)
 		r = place_prepare(m->mountpoint, err);
 	if (r == 0)
 		r = new_session(m, err);
 	if (r == 0)
 		r = attach(m, err);
+	if (r == 0)
+		r = user_become(m->options, err);
 	return r < 0 ? r : serve(m, err);
 }
 
@@ -422,6 +453,8 @@ int mount_run(const struct mount_options *options, struct err *err)
 
 	lock_init(&m.texts_lock, "texts", LOCK_RANK_TEXTS);
 	r = fill_standard_fds();
+	if (r == 0)
+		open_notify();
 	if (r == 0)
 		r = find_places(&m, options, err);
 	if (r == 0 && !options->foreground)

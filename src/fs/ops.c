@@ -616,6 +616,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	if (conn->capable & FUSE_CAP_PARALLEL_DIROPS)
 		conn->want |= FUSE_CAP_PARALLEL_DIROPS;
 	conn->max_background = 64;
+	conn->max_read = m->options->max_read; /* as the mount has it */
 	mount_ready(m);
 }
 

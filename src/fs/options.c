@@ -41,6 +41,7 @@ static int set_uid(struct mount_options *o, const char *value, struct err *err)
 	unsigned long n;
 	int r;
 
+	o->has_uid = true;
 	if (user) {
 		o->uid = user->pw_uid;
 		return 0;
@@ -74,6 +75,7 @@ static int parse_group(const char *name, const char *value, gid_t *ret,
 
 static int set_gid(struct mount_options *o, const char *value, struct err *err)
 {
+	o->has_gid = true;
 	return parse_group("gid", value, &o->gid, err);
 }
 
@@ -83,6 +85,53 @@ static int set_exporters(struct mount_options *o, const char *value,
 	return parse_group("exporters", value, &o->exporters, err);
 }
 
+/* A user with a name, since groups go with names. */
+static const struct passwd *find_user(const char *value)
+{
+	const struct passwd *user = getpwnam(value);
+	unsigned long n;
+
+	if (user ||
+	    parse_number("user", value, 10, UINT32_MAX - 1, &n, NULL) < 0)
+		return user;
+	return getpwuid((uid_t)n);
+}
+
+/* Without a value it is fstab's: a user may mount. */
+static int set_user(struct mount_options *o, const char *value, struct err *err)
+{
+	const struct passwd *user;
+
+	if (!value)
+		return 0;
+	user = find_user(value);
+	if (!user || strlen(user->pw_name) >= sizeof(o->user))
+		return err_set(err, -EINVAL,
+			       "option 'user': there is no user '%s'", value);
+	if (geteuid() != 0 && user->pw_uid != geteuid())
+		return err_set(
+			err, -EPERM,
+			"option 'user': only root can let '%s' serve the mount",
+			value);
+	memcpy(o->user, user->pw_name, strlen(user->pw_name) + 1);
+	o->user_uid = user->pw_uid;
+	o->user_gid = user->pw_gid;
+	return 0;
+}
+
+/* The kernel wants to know what the daemon will take for one read. */
+static int set_max_read(struct mount_options *o, const char *value,
+			struct err *err)
+{
+	unsigned long n;
+	int r;
+
+	r = parse_number("max_read", value, 10, UINT32_MAX, &n, err);
+	if (r == 0)
+		o->max_read = (unsigned)n;
+	return r;
+}
+
 static int set_umask(struct mount_options *o, const char *value,
 		     struct err *err)
 {
@@ -90,8 +139,13 @@ static int set_umask(struct mount_options *o, const char *value,
 	int r;
 
 	r = parse_number("umask", value, 8, 0777, &n, err);
+	if (r < 0)
+		return err_set(
+			err, r,
+			"option 'umask': '%s' is not an octal number from 0 to 777",
+			value);
 	o->umask = (mode_t)n;
-	return r;
+	return 0;
 }
 
 static int set_busy(struct mount_options *o, const char *value, struct err *err)
@@ -173,6 +227,17 @@ static int set_allow_other(struct mount_options *o, const char *value,
 	(void)value;
 	(void)err;
 	o->allow_other = true;
+	o->allow_root = false;
+	return 0;
+}
+
+static int set_allow_root(struct mount_options *o, const char *value,
+			  struct err *err)
+{
+	(void)value;
+	(void)err;
+	o->allow_root = true;
+	o->allow_other = false;
 	return 0;
 }
 
@@ -210,46 +275,99 @@ static int ignore(struct mount_options *o, const char *value, struct err *err)
 	return 0;
 }
 
+static int refuse_remount(struct mount_options *o, const char *value,
+			  struct err *err)
+{
+	(void)o;
+	(void)value;
+	return err_set(
+		err, -EINVAL,
+		"option 'remount': a mount cannot be changed; unmount it and mount it again");
+}
+
+/* A mount that goes by itself leaves an empty directory, which lies. */
+static int refuse_auto_unmount(struct mount_options *o, const char *value,
+			       struct err *err)
+{
+	(void)o;
+	(void)value;
+	return err_set(
+		err, -EINVAL,
+		"option 'auto_unmount': not supported, since a daemon that was killed should not look like an empty directory; mounting again takes the dead mount away");
+}
+
 /* Goes to the kernel or fusermount3 as it is. */
 #define PASS_ON NULL
 
+enum takes {
+	TAKES_NONE,
+	TAKES_VALUE,
+	TAKES_EITHER,
+};
+
 static const struct {
 	const char *name;
-	bool has_value;
+	enum takes value;
 	int (*set)(struct mount_options *o, const char *value, struct err *err);
 } table[] = {
-	{"allow_other", false, set_allow_other},
-	{"async", false, ignore},
-	{"atime", false, PASS_ON},
-	{"auto", false, ignore},
-	{"busy_timeout", true, set_busy},
-	{"default_permissions", false, ignore}, /* always */
-	{"defaults", false, ignore},
-	{"dev", false, ignore},
-	{"exec", false, ignore},
-	{"exporters", true, set_exporters},
-	{"gid", true, set_gid},
-	{"kernel_cache", false, set_kernel_cache},
-	{"max_outbox", true, set_max_outbox},
-	{"max_store", true, set_max_store},
-	{"_netdev", false, ignore},
-	{"noatime", false, PASS_ON},
-	{"noauto", false, ignore},
-	{"nodev", false, ignore},
-	{"noexec", false, PASS_ON},
-	{"nofail", false, ignore},
-	{"nosuid", false, ignore},
-	{"nouser", false, ignore},
-	{"queue", true, set_queue},
-	{"relatime", false, ignore},
-	{"ro", false, set_ro},
-	{"rw", false, set_rw},
-	{"suid", false, ignore},
-	{"uid", true, set_uid},
-	{"umask", true, set_umask},
-	{"user", false, ignore},
-	{"users", false, ignore},
-	{"waiting", true, set_waiting},
+	{"allow_other", TAKES_NONE, set_allow_other},
+	{"allow_root", TAKES_NONE, set_allow_root},
+	{"async", TAKES_NONE, ignore},
+	{"atime", TAKES_NONE, PASS_ON},
+	{"auto", TAKES_NONE, ignore},
+	{"auto_unmount", TAKES_NONE, refuse_auto_unmount},
+	{"busy_timeout", TAKES_VALUE, set_busy},
+	{"default_permissions", TAKES_NONE, ignore}, /* always */
+	{"defaults", TAKES_NONE, ignore},
+	{"dev", TAKES_NONE, ignore},
+	{"diratime", TAKES_NONE, ignore},
+	{"dirsync", TAKES_NONE, ignore},
+	{"exec", TAKES_NONE, ignore},
+	{"exporters", TAKES_VALUE, set_exporters},
+	{"fsname", TAKES_VALUE, ignore},
+	{"gid", TAKES_VALUE, set_gid},
+	{"group", TAKES_NONE, ignore},
+	{"iversion", TAKES_NONE, ignore},
+	{"kernel_cache", TAKES_NONE, set_kernel_cache},
+	{"lazytime", TAKES_NONE, ignore},
+	{"loud", TAKES_NONE, ignore},
+	{"mand", TAKES_NONE, ignore},
+	{"max_outbox", TAKES_VALUE, set_max_outbox},
+	{"max_read", TAKES_VALUE, set_max_read},
+	{"max_store", TAKES_VALUE, set_max_store},
+	{"_netdev", TAKES_NONE, ignore},
+	{"noatime", TAKES_NONE, PASS_ON},
+	{"noauto", TAKES_NONE, ignore},
+	{"nodev", TAKES_NONE, ignore},
+	{"nodiratime", TAKES_NONE, ignore},
+	{"noexec", TAKES_NONE, PASS_ON},
+	{"nofail", TAKES_NONE, ignore},
+	{"nogroup", TAKES_NONE, ignore},
+	{"noiversion", TAKES_NONE, ignore},
+	{"nolazytime", TAKES_NONE, ignore},
+	{"nomand", TAKES_NONE, ignore},
+	{"noowner", TAKES_NONE, ignore},
+	{"norelatime", TAKES_NONE, ignore},
+	{"nostrictatime", TAKES_NONE, ignore},
+	{"nosuid", TAKES_NONE, ignore},
+	{"nouser", TAKES_NONE, ignore},
+	{"nousers", TAKES_NONE, ignore},
+	{"owner", TAKES_NONE, ignore},
+	{"queue", TAKES_VALUE, set_queue},
+	{"relatime", TAKES_NONE, ignore},
+	{"remount", TAKES_NONE, refuse_remount},
+	{"ro", TAKES_NONE, set_ro},
+	{"rw", TAKES_NONE, set_rw},
+	{"silent", TAKES_NONE, ignore},
+	{"strictatime", TAKES_NONE, ignore},
+	{"subtype", TAKES_VALUE, ignore},
+	{"suid", TAKES_NONE, ignore},
+	{"sync", TAKES_NONE, ignore},
+	{"uid", TAKES_VALUE, set_uid},
+	{"umask", TAKES_VALUE, set_umask},
+	{"user", TAKES_EITHER, set_user},
+	{"users", TAKES_NONE, ignore},
+	{"waiting", TAKES_VALUE, set_waiting},
 };
 
 static int parse_one(struct mount_options *o, char *word, struct err *err)
@@ -264,7 +382,8 @@ static int parse_one(struct mount_options *o, char *word, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		if (strcmp(table[i].name, word) != 0)
 			continue;
-		if (table[i].has_value != !!value)
+		if (table[i].value != TAKES_EITHER &&
+		    (table[i].value == TAKES_VALUE) != !!value)
 			return err_set(err, -EINVAL, "option '%s' %s", word,
 				       value ? "takes no value"
 					     : "needs a value");
@@ -276,6 +395,20 @@ static int parse_one(struct mount_options *o, char *word, struct err *err)
 	}
 	return err_set(err, -EINVAL,
 		       "unknown option '%s': outboxfs(1) lists them", word);
+}
+
+static int check_together(struct mount_options *o, struct err *err)
+{
+	if (o->user[0] && !o->has_uid)
+		o->uid = o->user_uid;
+	if (o->user[0] && !o->has_gid)
+		o->gid = o->user_gid;
+	/* What the kernel has it would give to anybody, without asking. */
+	if (o->allow_root && o->kernel_cache)
+		return err_set(
+			err, -EINVAL,
+			"option 'allow_root' needs each open to be asked for, which 'kernel_cache' does not do: take allow_other and umask=, or leave one out");
+	return 0;
 }
 
 int mount_options_parse(struct mount_options *options, const char *text,
@@ -290,5 +423,5 @@ int mount_options_parse(struct mount_options *options, const char *text,
 	for (char *word = strtok_r(copy, ",", &save); r == 0 && word;
 	     word = strtok_r(NULL, ",", &save))
 		r = parse_one(options, word, err);
-	return r;
+	return r < 0 ? r : check_together(options, err);
 }

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,21 +32,6 @@ static int run_fusermount(const char *mountpoint, const char *flags)
 	if (waitpid(pid, &status, 0) < 0)
 		return -EIO;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
-}
-
-void place_unmount(const char *mountpoint)
-{
-	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
-		return;
-	if (errno == EBUSY && umount2(mountpoint, MNT_DETACH) == 0) {
-		log_notice(
-			"'%s' is in use: open files stay until they are closed",
-			mountpoint);
-		return;
-	}
-	if (run_fusermount(mountpoint, "-uz") < 0)
-		log_err("cannot unmount '%s': run fusermount3 -uz on it",
-			mountpoint);
 }
 
 int place_take_over(const char *path, struct err *err)
@@ -207,11 +193,19 @@ int place_prepare(const char *mountpoint, struct err *err)
 	return 0;
 }
 
-int mount_find_database(const char *path, char *ret, size_t size,
-			struct err *err)
+/* A dead mount still has its attributes in the kernel, but no statfs. */
+static bool is_alive(const char *mountpoint)
+{
+	struct statfs fs;
+
+	return statfs(mountpoint, &fs) == 0;
+}
+
+int mount_find_database(const char *path, char ret[PATH_MAX],
+			char ret_mountpoint[PATH_MAX], struct err *err)
 {
 	CLEANUP(freep) char *real = realpath(path, NULL);
-	char source[4096];
+	char source[PATH_MAX];
 	char type[128];
 	struct stat st;
 	int r;
@@ -219,13 +213,43 @@ int mount_find_database(const char *path, char *ret, size_t size,
 	if (!real)
 		return err_set(err, -errno, "cannot find '%s': %s", path,
 			       strerrordesc_np(errno));
-	(void)snprintf(ret, size, "%s", real);
+	(void)snprintf(ret, PATH_MAX, "%s", real);
 	if (stat(real, &st) < 0 || !S_ISDIR(st.st_mode))
 		return 0;
 	r = find_mount(real, source, sizeof(source), type, sizeof(type));
 	if (r != 1 || strcmp(type, "fuse.outboxfs") != 0)
 		return err_set(err, -EINVAL,
 			       "nothing of outboxfs is mounted at '%s'", path);
-	(void)snprintf(ret, size, "%s", source);
-	return 0;
+	(void)snprintf(ret, PATH_MAX, "%s", source);
+	if (!is_alive(real))
+		return 0;
+	(void)snprintf(ret_mountpoint, PATH_MAX, "%s", real);
+	return 1;
+}
+
+/* Somebody else may have taken it away just before. */
+static bool is_gone(const char *mountpoint)
+{
+	char source[4096];
+	char type[128];
+
+	return find_mount(mountpoint, source, sizeof(source), type,
+			  sizeof(type)) == 0;
+}
+
+void place_unmount(const char *mountpoint)
+{
+	if (is_gone(mountpoint))
+		return;
+	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
+		return;
+	if (errno == EBUSY && umount2(mountpoint, MNT_DETACH) == 0) {
+		log_notice(
+			"'%s' is in use: open files stay until they are closed",
+			mountpoint);
+		return;
+	}
+	if (run_fusermount(mountpoint, "-uz") < 0)
+		log_err("cannot unmount '%s': run fusermount3 -uz on it",
+			mountpoint);
 }

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "outboxfs/base/buf.h"
 #include "outboxfs/base/log.h"
 #include "statements.h"
 #include "store/private.h"
@@ -44,12 +45,28 @@ static int try_lock(int fd)
 	return errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
 }
 
+/* One line, whatever is in the name of a mount point: as in /proc/mounts. */
+static void write_holder(int fd, const char *owner, const char *path)
+{
+	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
+
+	buf_printf(&b, "process %ld, ", (long)getpid());
+	for (const char *p = owner; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			buf_printf(&b, "\\%03o", (unsigned char)*p);
+		else
+			buf_putc(&b, *p);
+	buf_putc(&b, '\n');
+	if (!buf_str(&b) || ftruncate(fd, 0) < 0 ||
+	    pwrite(fd, b.data, b.len, 0) < 0)
+		log_warn("cannot write to '%s/lock'", path);
+}
+
 static int take_store(struct store *store, const char *database,
 		      const char *owner, struct err *err)
 {
 	static const struct timespec pause = {.tv_nsec = 10000000};
 	char text[512];
-	int n;
 	int r;
 
 	store->lock_fd = openat(store->dir_fd, "lock",
@@ -72,11 +89,7 @@ static int take_store(struct store *store, const char *database,
 	if (r < 0)
 		return err_set(err, r, "cannot lock '%s/lock': %s", store->path,
 			       strerrordesc_np(-r));
-	n = snprintf(text, sizeof(text), "process %ld, %s\n", (long)getpid(),
-		     owner);
-	if (n < 0 || ftruncate(store->lock_fd, 0) < 0 ||
-	    pwrite(store->lock_fd, text, strlen(text), 0) < 0)
-		log_warn("cannot write to '%s/lock'", store->path);
+	write_holder(store->lock_fd, owner, store->path);
 	return 0;
 }
 

@@ -6,6 +6,7 @@ import pathlib
 import re
 import sqlite3
 import subprocess
+import tempfile
 
 import pytest
 
@@ -117,6 +118,18 @@ def test_no_command_is_misuse():
 
 def test_unknown_command_is_named():
     assert "unknown command 'adpot'" in misused("adpot")
+
+
+def test_two_words_without_a_command_are_a_mount(tmp_path):
+    """As mount(8) calls us, and what a typing error there says."""
+    (tmp_path / "mnt").mkdir()
+    for name in ("nix.db", "./nix", f"{tmp_path}/nix"):
+        text = refused(name, "mnt", cwd=tmp_path)
+        assert f"cannot find database '{name}'" in text, text
+    (tmp_path / "plain").touch()
+    assert "not adopted" in refused("plain", "mnt", cwd=tmp_path)
+    text = misused("adpot", "sales")
+    assert "unknown command 'adpot', and no database" in text, text
 
 
 def test_version():
@@ -672,6 +685,17 @@ def test_what_is_no_json_document_is_refused(db, model, text):
     assert schema(db) == was
 
 
+def test_key_given_twice_is_refused(db, model):
+    """The last would win, and what stands before it be lost in silence."""
+    text = json.dumps(SALES, indent=1)
+    was = schema(db)
+    message = refused("adopt", db, "--model", model(
+        text[:-2] + ',\n "data": []\n}'))
+    assert "'data' is given twice" in message, message
+    assert f"line {text.count(chr(10)) + 1} " in message
+    assert schema(db) == was
+
+
 def test_dimensions_one_to_eight(tmp_path, model):
     def adopt(n):
         columns = [f"d{i}" for i in range(n)]
@@ -705,6 +729,15 @@ def test_model_file_that_cannot_be_read(db, tmp_path):
     assert str(tmp_path / "no") in refused("adopt", db, "--model",
                                            tmp_path / "no")
     assert str(tmp_path) in refused("adopt", db, "--model", tmp_path)
+
+
+def test_model_file_that_is_too_large(db, model):
+    small = json.dumps(SALES).encode()
+    room = (16 << 20) - len(small)
+    run(OUTBOXFS, "adopt", db, "--model", model(small + b" " * room))
+    path = model(small + b" " * (room + 1))
+    text = refused("adopt", db, "--model", path)
+    assert f"'{path}'" in text and "16 MiB" in text, text
 
 
 # Databases that are none.
@@ -758,6 +791,57 @@ def test_missing_and_directory(tmp_path, model, verb):
         assert str(path) in refused(*args)
     assert os.listdir(tmp_path / "dir") == []
     assert not (tmp_path / "missing.db").exists()
+
+
+@pytest.mark.parametrize("verb", ["adopt", "suggest", "model", "abandon",
+                                  "mount"])
+def test_directory_as_a_database(tmp_path, model, verb):
+    (tmp_path / "mnt").mkdir()
+    (tmp_path / "dir").mkdir()
+    path = tmp_path / "dir"
+    args = {
+        "adopt": ["adopt", path, "--model", model(SALES)],
+        "suggest": ["adopt", path, "--suggest"],
+        "mount": ["mount", path, tmp_path / "mnt"],
+    }.get(verb, [verb, path])
+    assert f"'{path}' is a directory, not a database" in refused(*args)
+
+
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+@pytest.fixture
+def open_path():
+    """pytest's own directories are for their owner only."""
+    with tempfile.TemporaryDirectory() as path:
+        os.chmod(path, 0o755)
+        yield pathlib.Path(path)
+
+
+@pytest.mark.parametrize("args", [["model"], ["status"],
+                                  ["adopt", "--suggest"]])
+def test_wal_where_nothing_can_be_made(open_path, args, model):
+    """SQLite only says "unable to open database file"."""
+    db = make(open_path / "x.db", "PRAGMA journal_mode=WAL;" + SALES_SQL)
+    run(OUTBOXFS, "adopt", db, "--model", model(SALES))
+    before = set(os.listdir(open_path))
+
+    def ask():
+        return run(*NOBODY, OUTBOXFS, *args, db, check=False)
+
+    done = ask()
+    assert done.returncode == 1
+    for word in (str(db), "WAL mode", "directory", "journal_mode=DELETE"):
+        assert word in done.stderr, done.stderr
+    assert set(os.listdir(open_path)) == before
+    with sqlite3.connect(db) as other:  # it has made what is needed
+        other.execute("SELECT count(*) FROM fact").fetchone()
+        assert ask().returncode == 0
+    other.close()
+    run("sqlite3", db, "PRAGMA journal_mode=DELETE")
+    assert ask().returncode == 0
+    db.chmod(0o600)
+    assert "Permission denied" in ask().stderr
 
 
 @pytest.mark.parametrize("verb", ["model", "status", "mount"])

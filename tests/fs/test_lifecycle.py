@@ -651,11 +651,18 @@ def test_odd_names_of_database_and_mount_point(work, name):
     ("umask=-1", ["umask"]), ("umask=", ["umask"]),
     ("umask=0x1", ["umask"]), ("umask= 1", ["umask"]),
     ("umask=+1", ["umask"]),
+    ("umask=999", ["'999' is not an octal number from 0 to 777"]),
+    ("remount,ro", ["unmount", "mount it again"]),
     ("exporters=nobody-has-this-name", ["exporters"]),
     ("exporters", ["exporters", "value"]),
     ("busy_timeout=x", ["busy_timeout"]),
     ("busy_timeout=100000", ["busy_timeout"]),
     ("allow_other=1", ["allow_other"]), ("ro=yes", ["ro"]),
+    ("auto_unmount", ["auto_unmount", "killed"]),
+    ("allow_root,kernel_cache", ["allow_root", "kernel_cache"]),
+    ("max_read=x", ["max_read"]), ("max_read", ["max_read", "value"]),
+    ("user=nobody-has-this-name", ["user", "nobody-has-this-name"]),
+    ("user=", ["user"]), ("user=4294967295", ["user"]),
 ])
 def test_bad_options(sales, place, options, words):
     done = start(OUTBOXFS, "mount", sales, place, "-o", options, check=False)
@@ -668,9 +675,125 @@ def test_bad_options(sales, place, options, words):
 def test_good_options(sales, place):
     for options in ("exporters=0", "exporters=root,ro", "busy_timeout=0",
                     "atime", "noatime", "dev,suid,exec,relatime", "",
-                    ",,ro,,", "umask=022,umask=077"):
+                    ",,ro,,", "umask=022,umask=077",
+                    "sync,dirsync,nodiratime,diratime,strictatime",
+                    "lazytime,nolazytime,iversion,silent,group,owner",
+                    "user", "user=root", "max_read=65536"):
         _, pid = daemon(sales, place, "-o", options)
         end(place, pid)
+
+
+def test_source_and_type_cannot_be_renamed(sales, place):
+    _, pid = daemon(sales, place, "-o", "fsname=other,subtype=thing")
+    line = run("findmnt", "-n", "-o", "SOURCE,FSTYPE", place).stdout
+    end(place, pid)
+    assert line.split() == [str(sales), "fuse.outboxfs"]
+
+
+def test_max_read(sales, work, mounts):
+    mount = mounts(sales, work / "mnt", "-o", "max_read=4096")
+    with sqlite3.connect(sales) as db:
+        db.execute("UPDATE fact SET note = ?", ("x" * 50000,))
+    db.close()
+    assert len((mount / PARIS / "fact.csv").read_bytes()) > 150000
+    assert "max_read=4096" in run("findmnt", "-n", "-o", "OPTIONS",
+                                  mount.path).stdout
+
+
+# Another user
+
+
+def who(n):
+    return ["setpriv", f"--reuid={n}", f"--regid={n}", "--clear-groups"]
+
+
+@pytest.fixture
+def theirs(work):
+    """A database of nobody's own, in a directory of his."""
+    (work / "dir").mkdir()
+    db = outbox.make_sales(work / "dir" / "sales.db")
+    for path in (work / "dir", db):
+        os.chown(path, 65534, 65534)
+    return db
+
+
+def ids(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        lines = dict(line.rstrip("\n").split(":", 1) for line in file)
+    assert int(lines["CapPrm"], 16) == 0 and int(lines["CapEff"], 16) == 0
+    return {key: set(lines[key].split()) for key in ("Uid", "Gid", "Groups")}
+
+
+@pytest.mark.parametrize("how", ["umount", "signal"])
+@pytest.mark.parametrize("name", ["nobody", "65534"])
+def test_served_by_another_user(theirs, work, mounts, name, how):
+    mount = mounts(theirs, work / "mnt", "-o", f"user={name},allow_other")
+    assert ids(mount.process.pid) == {
+        "Uid": {"65534"}, "Gid": {"65534"}, "Groups": {"65534"}}
+    for path in (f"{theirs}.outboxfs", f"{theirs}.outboxfs/lock",
+                 f"{theirs}.outboxfs/store.db", mount / PARIS / "fact.csv"):
+        st = os.stat(path)
+        assert (st.st_uid, st.st_gid) == (65534, 65534), path
+    sqlite(theirs, "UPDATE fact SET note = 'of now'")
+    assert "of now" in (mount / PARIS / "fact.csv").read_text()
+    assert json.loads((mount / "status.json").read_text())["health"] == "ok"
+    if how == "umount":
+        assert mount.unmount() == 0
+    else:
+        mount.process.send_signal(signal.SIGTERM)
+        assert mount.process.wait(TIMEOUT) == 0
+    assert not is_mounted(mount.path)
+
+
+def test_served_by_another_user_who_alone_may_look(theirs, work, mounts):
+    mount = mounts(theirs, work / "mnt", "-o", "user=nobody")
+    assert run(*who(65534), "cat", mount / PARIS / "fact.csv").stdout
+    for n in (0, 1):
+        assert run(*who(n), "ls", mount.path, check=False).returncode != 0
+    assert mount.unmount() == 0
+
+
+def test_served_by_another_user_as_a_daemon(theirs, place):
+    _, pid = daemon(theirs, place, "-o", "user=nobody,uid=0,umask=077")
+    assert ids(pid)["Uid"] == {"65534"}
+    end(place, pid)
+
+
+@pytest.mark.parametrize("what", ["database", "directory", "store"])
+def test_another_user_who_may_not_is_refused(theirs, place, what):
+    if what == "database":
+        os.chown(theirs, 0, 0)
+        theirs.chmod(0o600)
+    elif what == "directory":
+        theirs.parent.chmod(0o700)
+        os.chown(theirs.parent, 0, 0)
+    else:
+        pathlib.Path(f"{theirs}.outboxfs").mkdir(mode=0o700)
+    text = refused(theirs, place, "-o", "user=nobody")
+    assert "as user 'nobody'" in text and "Permission denied" in text, text
+    assert str(theirs) in text
+    assert not is_mounted(place)
+
+
+def test_only_root_can_name_another_user(theirs, place):
+    os.chown(place, 65534, 65534)
+    done = start(*who(65534), OUTBOXFS, "mount", theirs, place, "-o",
+                 "user=daemon", check=False)
+    assert done.returncode == 2 and "only root" in done.stderr
+    # Naming himself is as naming nobody; /dev/fuse may be closed to him.
+    done = start(*who(65534), OUTBOXFS, "mount", theirs, place, "-o",
+                 "user=nobody", check=False)
+    assert done.returncode in (0, 1) and "user" not in done.stderr, done
+
+
+@pytest.mark.parametrize("user", [[], ["-o", "user=nobody"]])
+def test_allow_root(theirs, work, mounts, user):
+    mount = mounts(theirs, work / "mnt", "-o", "allow_root", *user)
+    file = mount / PARIS / "fact.csv"
+    allowed = {0, 65534} if user else {0}
+    for n in (0, 1, 65534):
+        done = run(*who(n), "cat", file, check=False)
+        assert (done.returncode == 0) == (n in allowed), (n, done)
 
 
 def test_last_of_several_o_options_does_not_hide_the_others(sales, place):
@@ -729,6 +852,37 @@ def test_status_of_a_mount_point_whose_daemon_was_killed(mnt, sales):
     assert "nobody" in done.stdout or str(mnt.path) in done.stderr
     assert json.loads(run(OUTBOXFS, "status", sales, "--json").stdout)[
         "in_use_by"] is None
+
+
+def test_status_of_a_mount_on_a_read_only_disk(work, mounts):
+    """No lock file can be made there that would say who it is."""
+    (work / "disk").mkdir()
+    run("mount", "-t", "tmpfs", "none", work / "disk")
+    db = outbox.make_sales(work / "disk" / "sales.db")
+    run("mount", "-o", "remount,ro", work / "disk")
+    try:
+        mount = mounts(db, work / "mnt")
+        found = json.loads(run(OUTBOXFS, "status", mount.path, "--json").stdout)
+        assert found["in_use_by"] == f"mounted at '{mount.path}'"
+        assert "nobody" not in run(OUTBOXFS, "status", mount.path).stdout
+        mount.kill()
+        done = run(OUTBOXFS, "status", mount.path, check=False)
+        assert "mounted at" not in done.stdout
+        mount.close()
+    finally:
+        run("umount", work / "disk")
+
+
+def test_control_characters_in_a_mount_point_leave_one_line(sales, work):
+    place = work / "a\nb\x1b[1m"
+    place.mkdir()
+    _, pid = daemon(sales, place)
+    text = pathlib.Path(f"{sales}.outboxfs/lock").read_text()
+    found = json.loads(run(OUTBOXFS, "status", sales, "--json").stdout)
+    end(place, pid)
+    whole = f"process {pid}, mounted at '{work}/a\\012b\\033[1m'"
+    assert text == whole + "\n"
+    assert found["in_use_by"] == whole
 
 
 # Load

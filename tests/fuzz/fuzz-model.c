@@ -7,12 +7,14 @@
  */
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 
 #include "artifact/check.h"
 #include "artifact/meta.h"
 #include "artifact/track.h"
 #include "artifact/world.h"
+#include "outboxfs/format/json-check.h"
 
 #include "fuzz.h"
 
@@ -86,6 +88,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct err err = ERR_NULL;
 	int r;
 
+	/* Whatever the parser thinks of it: no byte beyond the text is read. */
+	r = json_check((const char *)data, size, &err);
+	assert(r == 0 || err.text[0] || r == -ENOMEM);
 	if (model_parse((const char *)data, size, &model, &err) < 0) {
 		assert(err.text[0]);
 		return 0;

@@ -119,6 +119,8 @@ static const struct {
 	 " \"records\": [{\"table\": \"l\"}]}",
 	 "'key' is missing"},
 	{", \"pov\": [{\"name\": \"y\"}], \"setup\": []} x", "not JSON"},
+	{", \"pov\": [{\"name\": \"y\", \"n\\u0061me\": \"z\"}], \"setup\": []}",
+	 "model: key 'n\\u0061me' is given twice in one object, again in line 1"},
 	{", \"pov\": [{\"name\": \"y\"}], \"setup\": [", "too early"},
 };
 

@@ -6,6 +6,7 @@
  * mount. mount_run() is a whole daemon's life and is called once a process.
  */
 
+#include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -25,13 +26,20 @@ struct mount_options {
 	 * instead of at once. Implies read_only.
 	 */
 	bool kernel_cache;
+	bool allow_root;
 	uid_t uid; /* owner of everything */
 	gid_t gid;
+	bool has_uid; /* they were asked for */
+	bool has_gid;
+	char user[256]; /* who is to serve; "": whoever mounts */
+	uid_t user_uid; /* with user */
+	gid_t user_gid;
 	mode_t umask;    /* bits that no file has */
 	gid_t exporters; /* group that may give commands; (gid_t)-1: none */
 	int busy_ms;     /* how long to wait for a locked database */
 	struct work_limits limits;
-	char extra[512]; /* further options for mount(2) or fusermount3 */
+	unsigned max_read; /* bytes of one read; 0: the kernel's choice */
+	char extra[512];   /* further options for mount(2) or fusermount3 */
 };
 
 /* The defaults: owned by whoever mounts. */
@@ -52,8 +60,9 @@ NODISCARD int mount_options_parse(struct mount_options *options,
 NODISCARD int mount_run(const struct mount_options *options, struct err *err);
 
 /*
- * The database behind a path: itself, or, for a mount point of ours, what is
- * mounted there. 0, or -errno.
+ * The database behind a path: itself, 0; or, for a mount point of ours, what
+ * is mounted there, 1, and where that is. Or -errno.
  */
-NODISCARD int mount_find_database(const char *path, char *ret, size_t size,
+NODISCARD int mount_find_database(const char *path, char ret[PATH_MAX],
+				  char ret_mountpoint[PATH_MAX],
 				  struct err *err);

@@ -32,8 +32,8 @@ struct store *store_free(struct store *store);
 DEFINE_FREEP(store)
 
 /*
- * Who holds the store of a database: 1 and "process 7, mounted at '/mnt'";
- * 0: nobody.
+ * Who holds the store of a database: 1 and "process 7, mounted at '/mnt'", in
+ * one line; 0: nobody.
  */
 NODISCARD int store_holder(const char *database, char *ret, size_t size);
 
