@@ -629,6 +629,38 @@ def test_labels_that_pass_to_another_value_take_its_files(
     w.look()
 
 
+@pytest.mark.parametrize("key, first, second, names", [
+    ("id INTEGER PRIMARY KEY", "INTEGER", "TEXT", {1: "Paris", "1": "1"}),
+    ("id TEXT PRIMARY KEY", "TEXT", "INTEGER", {"1": "Paris", 1: "1"}),
+    ("id INTEGER PRIMARY KEY", "INTEGER", "TEXT", {1: "Paris", "01": "01"}),
+    ("id TEXT PRIMARY KEY COLLATE NOCASE", "TEXT", "TEXT",
+     {"par": "Paris", "PAR": "PAR"}),
+    ("id TEXT PRIMARY KEY COLLATE RTRIM", "TEXT", "TEXT",
+     {"par": "Paris", "par ": "par "}),
+])
+def test_values_that_only_equal_a_key_have_names_of_their_own(
+        mounts, work, key, first, second, names):
+    """By affinity or collation both would be found in the one row."""
+    model = {"name": "l", "setup": "*", "data": [
+        {"table": t, "pov": {"p": "p"}} for t in "tu"], "pov": [
+            {"name": "p", "table": "d", "key": "id", "label": "name"}]}
+    one, two = map(repr, names)
+    w = watch(mounts, work, f"CREATE TABLE d({key}, name TEXT);"
+              f"CREATE TABLE t(p {first}, v); CREATE TABLE u(p {second}, v);"
+              f"INSERT INTO d VALUES({one}, 'Paris');"
+              f"INSERT INTO t VALUES({one}, 'a'); INSERT INTO u"
+              f" VALUES({two}, 'b')", model=model)
+    assert set(os.listdir(w.path / "data")) == set(names.values())
+    w.mnt.unmount()
+    w.mount()
+    for table, name in zip("tu", names.values()):  # before any listing
+        assert (w.path / "data" / name / f"{table}.csv").exists()
+    w.sql("UPDATE d SET name = 'Rome'")
+    assert set(os.listdir(w.path / "data")) == {
+        "Rome", *list(names.values())[1:]}
+    w.look()
+
+
 # Who writes, and when
 
 
