@@ -436,6 +436,62 @@ def test_order_by_rowid_changes_with_the_rowid(mounts, work):
     w.after("UPDATE t SET rowid = 9 WHERE v = 1", changed="data/a/t.csv")
 
 
+@pytest.mark.parametrize("statement", [
+    "REPLACE INTO t VALUES('PAR', 'x', 2)",
+    "UPDATE OR REPLACE t SET p = 'PAR' WHERE p = 'one'",
+])
+def test_row_replaced_through_a_key_without_case_changes_its_pov(
+        mounts, work, statement):
+    """The key has the POV in it, and takes two of them for one."""
+    w = watch(mounts, work, "CREATE TABLE t(p TEXT COLLATE NOCASE, code, v,"
+              " PRIMARY KEY(p, code)) WITHOUT ROWID; INSERT INTO t"
+              " VALUES('par', 'x', 1), ('par', 'y', 1), ('one', 'x', 1)")
+    w.after(statement, changed="data/par/t.csv", appeared="data/PAR/t.csv",
+            gone="data/one/t.csv" if "UPDATE" in statement else "")
+
+
+def test_row_replaced_by_one_that_differs_in_case_changes_its_pov(mounts, work):
+    """The column ignores case, and its unique index does not."""
+    w = watch(mounts, work, "CREATE TABLE t(code TEXT COLLATE NOCASE, p, v);"
+              "CREATE UNIQUE INDEX u ON t(code COLLATE BINARY);"
+              "INSERT INTO t VALUES('a', 'one', 1), ('A', 'two', 2),"
+              " ('b', 'two', 3)")
+    w.after("UPDATE OR REPLACE t SET code = 'A' WHERE p = 'one'",
+            changed="data/one/t.csv data/two/t.csv")
+
+
+RECORDS_SQL = """
+CREATE TABLE a(id INTEGER PRIMARY KEY);
+CREATE TABLE r(id TEXT PRIMARY KEY COLLATE NOCASE, code UNIQUE);
+CREATE TABLE t(p, v);
+INSERT INTO r VALUES('one', 1), ('two', 2), ('three', 3);
+"""
+RECORDS = {"name": "r", "pov": [{"name": "p"}], "setup": ["a", "r"], "data": [
+    {"table": "t", "pov": {"p": "p"}}], "records": [
+        {"table": "r", "key": ["id"]}]}
+
+
+@pytest.mark.parametrize("statement, keys", [
+    ("DELETE FROM r WHERE id = 'one'", {"'one'"}),
+    ("UPDATE r SET id = 'four' WHERE id = 'one'", {"'one'"}),
+    ("UPDATE r SET id = 'ONE' WHERE id = 'one'", {"'one'"}),
+    ("UPDATE OR REPLACE r SET id = 'ONE' WHERE id = 'one'", {"'one'"}),
+    ("UPDATE r SET code = 7 WHERE id = 'one'", set()),
+    ("REPLACE INTO r VALUES('one', 7)", set()),
+    ("REPLACE INTO r VALUES('ONE', 7)", {"'one'"}),
+    ("REPLACE INTO r VALUES('four', 2)", {"'two'"}),
+    ("REPLACE INTO r VALUES('one', 2)", {"'two'"}),
+    ("UPDATE OR REPLACE r SET id = 'two' WHERE id = 'one'", {"'one'"}),
+])
+def test_records_that_go_leave_tombstones(work, statement, keys):
+    db = work / "r.db"
+    sqlite(db, RECORDS_SQL)
+    adopt(db, RECORDS)
+    sqlite(db, statement)
+    assert sorted(sqlite(db, "SELECT key FROM outboxfs_tombstone").split()) == \
+        sorted(keys)
+
+
 CASCADE_SQL = """
 CREATE TABLE parent(id INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE t(id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent
@@ -627,6 +683,25 @@ def test_labels_that_pass_to_another_value_take_its_files(
     for name in set(old) - set(names):
         poll(lambda n=name: not (w.path / "data" / n).exists())
     w.look()
+
+
+@pytest.mark.parametrize("column, was, now", [
+    ("name TEXT COLLATE NOCASE", "'Paris'", "'PARIS'"),
+    ("name TEXT COLLATE RTRIM", "'a'", "'a '"),
+    ("name", "1", "1.0"), ("name", "'1'", "1"),
+])
+def test_label_that_only_looks_the_same_moves_pov_json(
+        mounts, work, column, was, now):
+    model = {"name": "l", "setup": "*", "data": [
+        {"table": "t", "pov": {"p": "p"}}], "pov": [
+            {"name": "p", "table": "d", "key": "id", "label": "name"}]}
+    w = watch(mounts, work, f"CREATE TABLE d(id INTEGER PRIMARY KEY, {column});"
+              f"INSERT INTO d VALUES(1, {was}); CREATE TABLE t(p INTEGER, v);"
+              "INSERT INTO t VALUES(1, 'a')", model=model)
+    w.sql(f"UPDATE d SET name = {now}")
+    old, = (v for n, v in w.seen.items() if n.endswith("pov.json"))
+    new, = (v for n, v in w.look().items() if n.endswith("pov.json"))
+    assert new[0] != old[0] and new[2] >= old[2] + 1
 
 
 @pytest.mark.parametrize("key, first, second, names", [
