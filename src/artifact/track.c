@@ -459,6 +459,7 @@ static void put_record_triggers(struct buf *b, const struct model *m,
 	buf_puts(b, "; END;\n");
 
 	put_oust_triggers(b, t, record, false);
+	put_oust_triggers(b, t, record, true);
 }
 
 void track_put_triggers(struct buf *b, const struct model *m)

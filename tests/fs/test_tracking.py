@@ -481,7 +481,10 @@ RECORDS = {"name": "r", "pov": [{"name": "p"}], "setup": ["a", "r"], "data": [
     ("REPLACE INTO r VALUES('ONE', 7)", {"'one'"}),
     ("REPLACE INTO r VALUES('four', 2)", {"'two'"}),
     ("REPLACE INTO r VALUES('one', 2)", {"'two'"}),
+    ("UPDATE OR REPLACE r SET code = 2 WHERE id = 'one'", {"'two'"}),
     ("UPDATE OR REPLACE r SET id = 'two' WHERE id = 'one'", {"'one'"}),
+    ("UPDATE OR REPLACE r SET id = 'two', code = 3 WHERE id = 'one'",
+     {"'one'", "'three'"}),
 ])
 def test_records_that_go_leave_tombstones(work, statement, keys):
     db = work / "r.db"
