@@ -155,9 +155,12 @@ static int has_rows(const struct batch *batch, const struct mark *mark)
 }
 
 /* A POV has come or gone: the directories above it have changed. */
-static int touch_above(struct db *db, int64_t dir, wall_s_t time)
+static int touch_above(const struct batch *batch, int64_t dir, wall_s_t time)
 {
-	while (dir != 0) {
+	struct db *db = batch->db;
+
+	/* Never more levels than there are: others may have made a circle. */
+	for (size_t n = 0; dir != 0 && n < batch->m->n_dims; n++) {
 		CLEANUP(db_reset) sqlite3_stmt *touch = NULL;
 		CLEANUP(db_reset) sqlite3_stmt *up = NULL;
 		int r;
@@ -201,7 +204,7 @@ static int fold_live(const struct batch *batch, const struct mark *mark,
 		return r;
 	parent = sqlite3_column_int64(stmt, 0);
 	r = db_step(stmt);
-	return r < 0 ? r : touch_above(batch->db, parent, mark->time);
+	return r < 0 ? r : touch_above(batch, parent, mark->time);
 }
 
 /* The POV of a mark, numbered if it is new. */

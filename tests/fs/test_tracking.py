@@ -1018,7 +1018,10 @@ def test_schema_that_the_model_does_not_fit_is_refused(
 
 
 @pytest.mark.parametrize("sql", [
-    "CREATE TABLE unrelated(x)", "CREATE VIEW v AS SELECT * FROM fact",
+    "CREATE TABLE unrelated(x)",
+    "CREATE TABLE untrackable(x); CREATE UNIQUE INDEX u ON"
+    " untrackable(lower(x))",
+    "CREATE VIEW v AS SELECT * FROM fact",
     "CREATE INDEX i ON fact(amount)", "VACUUM", "ANALYZE", "REINDEX",
     "CREATE TRIGGER mine AFTER INSERT ON fact BEGIN SELECT 1; END",
     "CREATE TABLE unrelated(x); DROP TABLE unrelated", "PRAGMA user_version=7",
