@@ -312,7 +312,8 @@ def test_a_change_of_case_is_a_change(work, mounts):
     sqlite(db, "UPDATE fact SET p = 'PARIS'")
     assert os.listdir(mount / "data") == ["PARIS"]
     assert ",PARIS," in (mount / "data/PARIS/fact.csv").read_text()
-    assert not (mount / "data/Paris").exists()
+    wait_for("the old name to go",
+             lambda: not (mount / "data/Paris").exists())
 
 
 def test_numbers_that_are_equal_share_a_directory(work, mounts):
