@@ -393,14 +393,16 @@ static void put_label_triggers(struct buf *b, const struct model *m)
 	}
 }
 
-/* A deleted record: its table, its key as SQL literals, and when. */
+/*
+ * A deleted record: its table by name (ids are given out anew by each
+ * adoption, which tombstones outlive), its key as SQL literals, and when.
+ */
 static void put_tombstone(struct buf *b, const struct model_table *t,
 			  const struct model_record *record, const char *row)
 {
-	buf_printf(
-		b,
-		"INSERT INTO outboxfs_tombstone(tbl, key, time) SELECT %lld, ",
-		(long long)t->id);
+	buf_puts(b, "INSERT INTO outboxfs_tombstone(tbl, key, time) SELECT ");
+	db_quote_text(b, t->name);
+	buf_puts(b, ", ");
 	for (size_t i = 0; record->key[i]; i++) {
 		buf_puts(b, i ? " || ',' || quote(" : "quote(");
 		put_column(b, row, record->key[i]);
@@ -518,7 +520,7 @@ void track_put_tables(struct buf *b, const struct model *m)
 		" WITHOUT ROWID;\n"
 		"CREATE INDEX outboxfs_label_change ON outboxfs_label(change);\n"
 		"CREATE TABLE IF NOT EXISTS outboxfs_tombstone("
-		"id INTEGER PRIMARY KEY, tbl INTEGER NOT NULL,"
+		"id INTEGER PRIMARY KEY, tbl TEXT NOT NULL,"
 		" key TEXT NOT NULL, change INTEGER, time INTEGER NOT NULL);\n");
 	for (int i = 0; i < m->n_slots; i++) {
 		buf_printf(b, "CREATE TABLE outboxfs_open_%d(", i);

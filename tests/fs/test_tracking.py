@@ -495,6 +495,17 @@ def test_records_that_go_leave_tombstones(work, statement, keys):
         sorted(keys)
 
 
+def test_tombstones_keep_their_table_through_another_adoption(work):
+    db = work / "r.db"
+    sqlite(db, RECORDS_SQL)
+    adopt(db, RECORDS)
+    sqlite(db, "DELETE FROM r WHERE id = 'one'")
+    adopt(db, dict(RECORDS, setup=["r"]))
+    sqlite(db, "DELETE FROM r WHERE id = 'two'")
+    assert sqlite(db, "SELECT tbl, key FROM outboxfs_tombstone ORDER BY id"
+                  ) == "r|'one'\nr|'two'\n"
+
+
 CASCADE_SQL = """
 CREATE TABLE parent(id INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE t(id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent
