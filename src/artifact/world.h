@@ -117,7 +117,10 @@ struct artifact {
 /* query.c: the text of all statements of a model. -ENOMEM. */
 NODISCARD int query_build(struct artifact_world *w);
 
-/* fold.c: 1: nothing is open any more; 0: the lock could not be had. */
+/*
+ * fold.c: 1: nothing is open any more; 0: the lock could not be had; -ESTALE:
+ * the schema is not the one of this world.
+ */
 NODISCARD int fold(struct artifact_world *w, int busy_ms, struct err *err);
 
 /* The writer's connection; writer_lock is held. */
