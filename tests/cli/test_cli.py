@@ -303,8 +303,20 @@ def test_init_leaves_an_existing_file_alone(tmp_path):
     (tmp_path / "d").mkdir()
     assert str(tmp_path / "d") in refused("init", tmp_path / "d")
     os.symlink("e", tmp_path / "link")
-    ours("init", tmp_path / "link")
+    assert str(tmp_path / "link") in refused("init", tmp_path / "link")
     assert os.path.islink(tmp_path / "link")
+    assert not os.path.lexists(tmp_path / "e")
+
+
+def test_init_by_several_at_once_makes_one_database(tmp_path):
+    """Those who come late do not remove what the first has made."""
+    for i in range(10):
+        path = tmp_path / f"{i}.db"
+        done = run("sh", "-c", 'for i in 1 2 3 4; do "$0" init "$1" & done;'
+                   " wait", OUTBOXFS, path)
+        assert done.stdout.count("made") == 1
+        assert done.stderr.count("exists already") == 3
+        assert ours("status", path).returncode == 0
 
 
 def test_init_where_nothing_can_be_made(tmp_path):
