@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -136,7 +136,7 @@ static bool is_mount_helper_call(int argc, char *const *argv)
 	return argc >= 3 && strchr(argv[1], '/');
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
 	if (argc < 2) {
 		print_help(stderr);
@@ -158,4 +158,19 @@ int main(int argc, char **argv)
 	fprintf(stderr, "outboxfs: unknown command '%s'\n", argv[1]);
 	print_help(stderr);
 	return EXIT_USAGE;
+}
+
+/* What was printed has not arrived before this says so. */
+int main(int argc, char **argv)
+{
+	int status = dispatch(argc, argv);
+	int r = fflush(stdout) == 0 ? 0 : -errno;
+
+	if (r == 0 && ferror(stdout))
+		r = -EIO; /* a part of it, earlier */
+	if (r == 0)
+		return status;
+	fprintf(stderr, "outboxfs: cannot write to standard output: %s\n",
+		err_text(NULL, r));
+	return status ? status : 1;
 }

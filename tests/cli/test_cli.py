@@ -125,6 +125,19 @@ def test_version():
     assert done.stdout == f"outboxfs {version}\n"
 
 
+@pytest.mark.parametrize("words", [
+    ["--help"], ["--version"], ["adopt", "--help"], ["model"], ["status"],
+    ["status", "--json"]])
+@pytest.mark.parametrize("pad", [0, 100000])
+def test_output_that_does_not_arrive_is_a_failure(db, model, words, pad):
+    run(OUTBOXFS, "adopt", db, "--model", model(dict(SALES, name="x" + " " * pad)))
+    last = [] if words[-1] in ("--help", "--version") else [db]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = ours(*words, *last, stdout=full)
+    assert done.returncode == 1, done
+    assert "standard output" in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("option", ["--nonsense", "-z", "--nonsense=1"])
 def test_unknown_option(verb, option, db):
