@@ -216,13 +216,6 @@ struct artifact *artifact_free(struct artifact *a)
 	return NULL;
 }
 
-uint64_t artifact_generation(struct artifact *a)
-{
-	LOCK_SCOPE(&a->lock);
-
-	return a->generation;
-}
-
 /* The present world with a reference; NULL: there is none. */
 static struct artifact_world *get_world(struct artifact *a)
 {

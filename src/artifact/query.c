@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The statements of a model: the one place, beside track.c, where SQL is put
- * together, because it must name the users' own tables. Every identifier is
- * quoted; no value ever becomes part of the text.
+ * together that names the users' own tables. Every identifier is quoted; no
+ * value ever becomes part of the text.
  */
 #include <errno.h>
 #include <stdio.h>
