@@ -2,6 +2,7 @@
 #include "outboxfs/artifact/adopt.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -283,18 +284,34 @@ int artifact_abandon(const char *path, struct err *err)
 extern const char init_tables_sql[];
 extern const char init_model_json[];
 
-int artifact_init(const char *path, struct err *err)
+/* Makes an empty file that was not there: it is ours to fill or to remove. */
+static int make_file(const char *path, struct err *err)
 {
-	struct db_config config = {.path = path, .create = true};
-	struct adopt_options options = {.no_index = false};
-	struct adopt_result result;
-	int r;
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
-	if (access(path, F_OK) == 0)
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	if (errno == EEXIST)
 		return err_set(
 			err, -EEXIST,
 			"'%s' exists already: outboxfs adopt takes an existing database",
 			path);
+	return err_set(err, -errno, "cannot make '%s': %s", path,
+		       strerrordesc_np(errno));
+}
+
+int artifact_init(const char *path, struct err *err)
+{
+	struct db_config config = {.path = path};
+	struct adopt_options options = {.no_index = false};
+	struct adopt_result result;
+	int r;
+
+	r = make_file(path, err);
+	if (r < 0)
+		return r;
 	{
 		CLEANUP(db_freep) struct db *db = NULL;
 

@@ -82,6 +82,7 @@ static int load_identity(struct artifact_world *w, struct db *db,
 			 struct err *err)
 {
 	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
+	const char *timeline;
 	int r;
 
 	r = db_prepare(db,
@@ -93,8 +94,9 @@ static int load_identity(struct artifact_world *w, struct db *db,
 	if (r <= 0)
 		return err_set(err, r < 0 ? r : -EBADMSG,
 			       "cannot read the model");
+	timeline = (const char *)sqlite3_column_text(stmt, 0);
 	(void)snprintf(w->timeline, sizeof(w->timeline), "%s",
-		       (const char *)sqlite3_column_text(stmt, 0));
+		       timeline ? timeline : "");
 	atomic_store(&w->last_change, sqlite3_column_int64(stmt, 1));
 	return 0;
 }
@@ -212,13 +214,6 @@ struct artifact *artifact_free(struct artifact *a)
 	free(a->path);
 	free(a);
 	return NULL;
-}
-
-uint64_t artifact_generation(struct artifact *a)
-{
-	LOCK_SCOPE(&a->lock);
-
-	return a->generation;
 }
 
 struct artifact_world *world_get(struct artifact *a)

@@ -312,7 +312,7 @@ int artifact_is_missing(struct artifact_read *rd, int dim,
 	int r = 1;
 
 	if (dim >= 0 && m->dims[dim].table)
-		r = has_required(rd, (size_t)(Q_LABEL + dim), v);
+		r = has_required(rd, (size_t)(Q_HAS_KEY + dim), v);
 	for (size_t i = 0; r == 1 && i < m->n_orphans; i++)
 		if (m->orphans[i].dim == dim)
 			r = has_required(rd, Q_ROWS + m->n_tables + i, v);

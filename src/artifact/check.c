@@ -357,20 +357,23 @@ static int bind_table(struct model *m, struct db *db, struct model_table *t,
 	return r;
 }
 
-/* "setup": "*" is every ordinary table that is not named elsewhere. */
-static int add_setup(struct model *m, struct db *db, struct err *err)
+/* Every ordinary table of the users. */
+static const char all_tables[] =
+	"SELECT name FROM pragma_table_list"
+	" WHERE schema = 'main' AND type = 'table'"
+	" AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+	" AND name NOT LIKE 'outboxfs\\_%' ESCAPE '\\' ORDER BY name";
+
+int model_expand(struct model *m, struct db *db, const char *sql,
+		 struct err *err)
 {
 	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
 	static const char *const none[] = {NULL};
 	int r;
 
-	r = db_prepare(db,
-		       "SELECT name FROM pragma_table_list"
-		       " WHERE schema = 'main' AND type = 'table'"
-		       " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-		       " AND name NOT LIKE 'outboxfs\\_%' ESCAPE '\\'"
-		       " ORDER BY name",
-		       &stmt, err);
+	if (!m->setup_all)
+		return 0;
+	r = db_prepare(db, sql, &stmt, err);
 	while (r == 0 && (r = db_step(stmt)) == 1) {
 		const char *name = (const char *)sqlite3_column_text(stmt, 0);
 		struct model_table *t = &m->tables[m->n_tables];
@@ -391,7 +394,10 @@ static int add_setup(struct model *m, struct db *db, struct err *err)
 			return -ENOMEM;
 		m->n_tables++;
 	}
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return err_set(err, r, "cannot read the schema");
+	m->setup_all = false;
+	return 0;
 }
 
 /* Is one column alone a key of the table? */
@@ -533,10 +539,9 @@ static int bind_record(struct model *m, struct db *db,
 
 int model_bind(struct model *m, struct db *db, struct err *err)
 {
-	int r = 0;
+	int r;
 
-	if (m->setup_all)
-		r = add_setup(m, db, err);
+	r = model_expand(m, db, all_tables, err);
 	for (size_t i = 0; r == 0 && i < m->n_tables; i++)
 		r = bind_table(m, db, &m->tables[i], err);
 	for (size_t i = 0; r == 0 && i < m->n_dims; i++)

@@ -31,13 +31,37 @@ static struct mark read_mark(sqlite3_stmt *stmt, size_t n_dims)
 	return mark;
 }
 
+/* The batch that is being folded. */
+struct batch {
+	struct db *db;
+	const struct model *m;
+	struct err *err; /* what went wrong, in SQLite's words */
+	int64_t change;  /* its number */
+	wall_s_t time;   /* the latest that was given out */
+};
+
+/* SQLite forgets what it said when another statement is reset. */
+static int explain(const struct batch *batch, int r)
+{
+	return err_set(batch->err, r, "%s",
+		       sqlite3_errmsg(db_handle(batch->db)));
+}
+
+static int step(const struct batch *batch, sqlite3_stmt *stmt)
+{
+	int r = db_step(stmt);
+
+	return r < 0 ? explain(batch, r) : r;
+}
+
 /* The directory of this value below parent, made where it is missing. */
-static int fold_dir(struct db *db, int64_t parent, const struct value *value,
-		    wall_s_t time, int64_t *ret)
+static int fold_dir(const struct batch *batch, int64_t parent,
+		    const struct value *value, wall_s_t time, int64_t *ret)
 {
 	CLEANUP(db_reset) sqlite3_stmt *find = NULL;
 	CLEANUP(db_reset) sqlite3_stmt *add = NULL;
 	CLEANUP(db_reset) sqlite3_stmt *touch = NULL;
+	struct db *db = batch->db;
 	int r;
 
 	r = db_stmt(db, Q_DIR_FIND, &find);
@@ -46,7 +70,7 @@ static int fold_dir(struct db *db, int64_t parent, const struct value *value,
 	sqlite3_bind_int64(find, 1, parent);
 	r = value_bind(find, 2, value);
 	if (r == 0)
-		r = db_step(find);
+		r = step(batch, find);
 	if (r < 0)
 		return r;
 	if (r == 1) {
@@ -65,23 +89,26 @@ static int fold_dir(struct db *db, int64_t parent, const struct value *value,
 	sqlite3_bind_int64(touch, 2, time);
 	r = value_bind(add, 2, value);
 	if (r == 0)
-		r = db_step(add);
+		r = step(batch, add);
 	*ret = sqlite3_last_insert_rowid(db_handle(db));
 	if (r == 0)
-		r = db_step(touch);
+		r = step(batch, touch);
 	return r;
 }
 
-static int add_pov(struct db *db, const struct model *m,
-		   const struct mark *mark, int64_t *ret)
+static int add_pov(const struct batch *batch, const struct mark *mark,
+		   int64_t *ret)
 {
+	const struct model *m = batch->m;
+	struct db *db = batch->db;
 	CLEANUP(db_reset) sqlite3_stmt *add = NULL;
 	CLEANUP(db_reset) sqlite3_stmt *touch = NULL;
 	int64_t parent = ARTIFACT_DIR_ROOT;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i + 1 < m->n_dims; i++)
-		r = fold_dir(db, parent, &mark->values[i], mark->time, &parent);
+		r = fold_dir(batch, parent, &mark->values[i], mark->time,
+			     &parent);
 	if (r == 0)
 		r = db_stmt(db, Q_POV_ADD, &add);
 	if (r == 0)
@@ -93,20 +120,12 @@ static int add_pov(struct db *db, const struct model *m,
 	sqlite3_bind_int64(add, (int)m->n_dims + 1, parent);
 	sqlite3_bind_int64(touch, 1, parent);
 	sqlite3_bind_int64(touch, 2, mark->time);
-	r = db_step(add);
+	r = step(batch, add);
 	*ret = sqlite3_last_insert_rowid(db_handle(db));
 	if (r == 0)
-		r = db_step(touch);
+		r = step(batch, touch);
 	return r;
 }
-
-/* The batch that is being folded. */
-struct batch {
-	struct db *db;
-	const struct model *m;
-	int64_t change; /* its number */
-	wall_s_t time;  /* the latest that was given out */
-};
 
 /* When a label of the mark's values changed last. */
 static int label_time(const struct batch *batch, const struct mark *mark,
@@ -125,7 +144,7 @@ static int label_time(const struct batch *batch, const struct mark *mark,
 		sqlite3_bind_int64(stmt, 1, (int64_t)i);
 		r = value_bind(stmt, 2, &mark->values[i]);
 		if (r == 0)
-			r = db_step(stmt);
+			r = step(batch, stmt);
 		if (r < 0)
 			return r;
 		if (r == 1 && sqlite3_column_int64(stmt, 1) > *ret)
@@ -147,7 +166,7 @@ static int has_rows(const struct batch *batch, const struct mark *mark)
 		for (size_t i = 0; r == 0 && i < batch->m->n_dims; i++)
 			r = value_bind(stmt, (int)i + 1, &mark->values[i]);
 		if (r == 0)
-			r = db_step(stmt);
+			r = step(batch, stmt);
 		if (r != 0)
 			return r;
 	}
@@ -155,9 +174,12 @@ static int has_rows(const struct batch *batch, const struct mark *mark)
 }
 
 /* A POV has come or gone: the directories above it have changed. */
-static int touch_above(struct db *db, int64_t dir, wall_s_t time)
+static int touch_above(const struct batch *batch, int64_t dir, wall_s_t time)
 {
-	while (dir != 0) {
+	struct db *db = batch->db;
+
+	/* Never more levels than there are: others may have made a circle. */
+	for (size_t n = 0; dir != 0 && n < batch->m->n_dims; n++) {
 		CLEANUP(db_reset) sqlite3_stmt *touch = NULL;
 		CLEANUP(db_reset) sqlite3_stmt *up = NULL;
 		int r;
@@ -170,9 +192,9 @@ static int touch_above(struct db *db, int64_t dir, wall_s_t time)
 		sqlite3_bind_int64(touch, 1, dir);
 		sqlite3_bind_int64(touch, 2, time);
 		sqlite3_bind_int64(up, 1, dir);
-		r = db_step(touch);
+		r = step(batch, touch);
 		if (r == 0)
-			r = db_step(up);
+			r = step(batch, up);
 		if (r < 0)
 			return r;
 		dir = r == 1 ? sqlite3_column_int64(up, 0) : 0;
@@ -196,12 +218,12 @@ static int fold_live(const struct batch *batch, const struct mark *mark,
 		return r;
 	sqlite3_bind_int64(stmt, 1, id);
 	sqlite3_bind_int64(stmt, 2, live);
-	r = db_step(stmt);
+	r = step(batch, stmt);
 	if (r != 1)
 		return r;
 	parent = sqlite3_column_int64(stmt, 0);
-	r = db_step(stmt);
-	return r < 0 ? r : touch_above(batch->db, parent, mark->time);
+	r = step(batch, stmt);
+	return r < 0 ? r : touch_above(batch, parent, mark->time);
 }
 
 /* The POV of a mark, numbered if it is new. */
@@ -215,10 +237,10 @@ static int find_pov(const struct batch *batch, const struct mark *mark,
 	for (size_t i = 0; r == 0 && i < batch->m->n_dims; i++)
 		r = value_bind(find, (int)i + 1, &mark->values[i]);
 	if (r == 0)
-		r = db_step(find);
+		r = step(batch, find);
 	if (r == 1)
 		*ret = sqlite3_column_int64(find, 0);
-	return r != 0 ? r : add_pov(batch->db, batch->m, mark, ret);
+	return r != 0 ? r : add_pov(batch, mark, ret);
 }
 
 static int fold_mark(struct batch *batch, int slot, const struct mark *mark)
@@ -239,11 +261,11 @@ static int fold_mark(struct batch *batch, int slot, const struct mark *mark)
 	sqlite3_bind_int64(set, 2, batch->change);
 	sqlite3_bind_int64(set, 3, mark->time);
 	sqlite3_bind_int64(set, 4, floor);
-	r = db_step(set);
+	r = step(batch, set);
 	if (r == 1 && sqlite3_column_int64(set, 0) > batch->time)
 		batch->time = sqlite3_column_int64(set, 0);
 	if (r == 1)
-		r = db_step(set);
+		r = step(batch, set);
 	return r < 0 ? r : fold_live(batch, mark, id);
 }
 
@@ -256,7 +278,7 @@ static int fold_slot(struct batch *batch, int slot)
 	int r;
 
 	r = db_stmt(batch->db, (size_t)(Q_FOLD_READ + slot), &read);
-	while (r == 0 && (r = db_step(read)) == 1) {
+	while (r == 0 && (r = step(batch, read)) == 1) {
 		struct mark mark = read_mark(read, batch->m->n_dims);
 
 		n++;
@@ -267,7 +289,7 @@ static int fold_slot(struct batch *batch, int slot)
 	db_reset(&read);
 	r = db_stmt(batch->db, (size_t)(Q_FOLD_DONE + slot), &done);
 	if (r == 0)
-		r = db_step(done);
+		r = step(batch, done);
 	return r < 0 ? r : n == FOLD_BATCH;
 }
 
@@ -278,7 +300,7 @@ static int touch_levels(const struct batch *batch)
 	int r;
 
 	r = db_stmt(batch->db, Q_OPEN_LABEL_DIMS, &dims);
-	while (r == 0 && (r = db_step(dims)) == 1) {
+	while (r == 0 && (r = step(batch, dims)) == 1) {
 		CLEANUP(db_reset) sqlite3_stmt *touch = NULL;
 		int dim = sqlite3_column_int(dims, 0);
 
@@ -288,22 +310,22 @@ static int touch_levels(const struct batch *batch)
 		if (r < 0)
 			return r;
 		sqlite3_bind_int64(touch, 1, sqlite3_column_int64(dims, 1));
-		r = db_step(touch);
+		r = step(batch, touch);
 	}
 	return r;
 }
 
-static int run(struct db *db, enum query query, int64_t change)
+static int run(const struct batch *batch, enum query query, int64_t change)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(db, query, &stmt);
+	r = db_stmt(batch->db, query, &stmt);
 	if (r < 0)
 		return r;
 	if (sqlite3_bind_parameter_count(stmt) > 0)
 		sqlite3_bind_int64(stmt, 1, change);
-	return db_step(stmt);
+	return step(batch, stmt);
 }
 
 static int next_change(struct batch *batch)
@@ -313,29 +335,48 @@ static int next_change(struct batch *batch)
 
 	r = db_stmt(batch->db, Q_CHANGE_NEXT, &stmt);
 	if (r == 0)
-		r = db_step(stmt);
+		r = step(batch, stmt);
 	if (r < 0)
 		return r;
 	if (r == 0)
 		return -EBADMSG; /* somebody has emptied our table */
 	batch->change = sqlite3_column_int64(stmt, 0);
 	batch->time = sqlite3_column_int64(stmt, 1);
-	r = db_step(stmt);
+	r = step(batch, stmt);
 	return r < 0 ? r : 0;
 }
 
+/* The marks may be those of another model than the one we know. */
+static int check_schema(const struct batch *batch, int64_t known)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(batch->db, Q_SCHEMA_VERSION, &stmt);
+	if (r == 0)
+		r = step(batch, stmt);
+	if (r < 0)
+		return r;
+	return sqlite3_column_int64(stmt, 0) == known ? 0 : -ESTALE;
+}
+
 /* One transaction. 1: there is more to do. */
-static int fold_batch(struct db *db, const struct model *m)
+static int fold_batch(struct artifact_world *w, struct err *err)
 {
 	CLEANUP(db_rollback) struct db_txn txn = DB_TXN_NULL;
+	const struct model *m = w->model;
+	struct db *db = w->writer;
 	static const enum query steps[] = {Q_FOLD_TABLES, Q_FOLD_TABLES_DONE,
 					   Q_FOLD_LABELS, Q_FOLD_LABELS_DONE,
 					   Q_FOLD_TOMBSTONES};
-	struct batch batch = {.db = db, .m = m};
+	struct batch batch = {.db = db, .m = m, .err = err};
 	bool more = false;
 	int r;
 
 	r = db_begin_write(db, &txn);
+	if (r < 0)
+		return explain(&batch, r);
+	r = check_schema(&batch, w->schema_version);
 	if (r == 0)
 		r = next_change(&batch);
 	for (int slot = 0; r >= 0 && slot < m->n_slots; slot++) {
@@ -344,22 +385,23 @@ static int fold_batch(struct db *db, const struct model *m)
 	}
 	/* Labels come after everything that was given a time before them. */
 	if (r >= 0)
-		r = run(db, Q_CHANGE_TIME, batch.time);
+		r = run(&batch, Q_CHANGE_TIME, batch.time);
 	if (r >= 0)
 		r = touch_levels(&batch);
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(steps); i++)
-		r = run(db, steps[i], batch.change);
+		r = run(&batch, steps[i], batch.change);
 	if (r >= 0)
-		r = run(db, Q_CHANGE_TIME, batch.time);
-	if (r >= 0)
-		r = db_commit(&txn);
-	return r < 0 ? r : more;
+		r = run(&batch, Q_CHANGE_TIME, batch.time);
+	if (r < 0)
+		return r;
+	r = db_commit(&txn);
+	return r < 0 ? explain(&batch, r) : more;
 }
 
 int fold(struct artifact_world *w, int busy_ms, struct err *err)
 {
 	LOCK_SCOPE(&w->writer_lock);
-	struct db *db;
+	struct err why = ERR_NULL;
 	int r;
 
 	if (!w->writable)
@@ -367,23 +409,22 @@ int fold(struct artifact_world *w, int busy_ms, struct err *err)
 	r = world_writer_locked(w, err);
 	if (r < 0)
 		return r == -EROFS || r == -EBUSY ? 0 : r;
-	db = w->writer;
 
 	/* After waiting in vain, do not make every reader wait again. */
 	if (clock_mono() < w->fold_patience_at)
 		busy_ms = 0;
-	db_set_busy(db, busy_ms);
+	db_set_busy(w->writer, busy_ms);
 	do
-		r = fold_batch(db, w->model);
+		r = fold_batch(w, &why);
 	while (r == 1);
 	if (r == 0)
 		return 1;
 	if (r == -EBUSY || r == -EROFS || r == -ENOSPC) {
 		w->fold_patience_at = clock_mono() + 1000000;
 		log_info("cannot note changes in the database: %s",
-			 sqlite3_errmsg(db_handle(db)));
+			 err_text(&why, r));
 		return 0;
 	}
-	return db_fail(db, sqlite3_errcode(db_handle(db)), err,
-		       "cannot note changes in the database");
+	return err_set(err, r, "cannot note changes in the database: %s",
+		       err_text(&why, r));
 }

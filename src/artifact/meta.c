@@ -93,7 +93,59 @@ static int changed(const struct model_table *t, const char *was, const char *is,
 		t->name, (int)strcspn(line, " \n"), line, verb);
 }
 
-/* Ids and columns as of the adoption, for every table of the model. */
+/*
+ * "setup": "*" means the tables that there were when the database was adopted.
+ * What came later is no business of ours until somebody adopts again: its
+ * changes are not tracked. What is gone is found by match_tables().
+ */
+static const char former_setup[] =
+	"SELECT name FROM outboxfs_table WHERE slot < 0 AND name IN"
+	" (SELECT name FROM pragma_table_list WHERE schema = 'main'"
+	" AND type = 'table') ORDER BY id";
+
+static const char *text(sqlite3_stmt *stmt, int column)
+{
+	const char *s = (const char *)sqlite3_column_text(stmt, column);
+
+	return s ? s : "";
+}
+
+static int not_ours(struct err *err)
+{
+	return err_set(
+		err, -ESTALE,
+		"somebody has changed the tables that outboxfs keeps in the database: run outboxfs adopt again");
+}
+
+/*
+ * Id and columns as of the adoption of one table. Others can write to our
+ * tables, too: ids and slots become places in arrays.
+ */
+static int match_table(struct model *m, sqlite3_stmt *stmt, struct err *err)
+{
+	const char *name = text(stmt, 1);
+	struct model_table *t = model_find(m, name);
+	CLEANUP(freep) char *is = NULL;
+	int64_t id = sqlite3_column_int64(stmt, 0);
+	int r;
+
+	if (!t)
+		return err_set(
+			err, -ESTALE,
+			"table '%s' was dropped or renamed since the database was adopted: run outboxfs adopt again",
+			name);
+	if (t->id > 0 || id < 1 || id > MODEL_TABLES_MAX ||
+	    sqlite3_column_int64(stmt, 2) != t->slot)
+		return not_ours(err);
+	t->id = id;
+	r = model_fingerprint(t, &is);
+	if (r < 0)
+		return r;
+	return strcmp(text(stmt, 3), is) == 0
+		       ? 0
+		       : changed(t, text(stmt, 3), is, err);
+}
+
 static int match_tables(struct db *db, struct model *m, struct err *err)
 {
 	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
@@ -103,27 +155,16 @@ static int match_tables(struct db *db, struct model *m, struct err *err)
 		       &stmt, err);
 	if (r < 0)
 		return r;
-	while ((r = db_step(stmt)) == 1) {
-		const char *name = (const char *)sqlite3_column_text(stmt, 1);
-		struct model_table *t = model_find(m, name);
-		CLEANUP(freep) char *is = NULL;
-		const char *was;
-
-		if (!t)
-			return err_set(
-				err, -ESTALE,
-				"table '%s' was dropped or renamed since the database was adopted: run outboxfs adopt again",
-				name);
-		t->id = sqlite3_column_int64(stmt, 0);
-		t->slot = sqlite3_column_int(stmt, 2);
-		was = (const char *)sqlite3_column_text(stmt, 3);
-		r = model_fingerprint(t, &is);
-		if (r < 0)
-			return r;
-		if (strcmp(was, is) != 0)
-			return changed(t, was, is, err);
-	}
-	return r < 0 ? err_set(err, r, "cannot read the model") : 0;
+	while (r == 0 && (r = db_step(stmt)) == 1)
+		r = match_table(m, stmt, err);
+	if (r == -ESTALE)
+		return r;
+	if (r < 0)
+		return err_set(err, r, "cannot read the model");
+	for (size_t i = 0; i < m->n_tables; i++)
+		if (m->tables[i].id == 0)
+			return not_ours(err);
+	return 0;
 }
 
 /* A table that was made anew under its old name has lost its triggers. */
@@ -145,8 +186,8 @@ static int check_triggers(struct db *db, struct err *err)
 	if (r != 1)
 		return err_set(err, r < 0 ? r : -ENODATA,
 			       "cannot read the model");
-	was = (const char *)sqlite3_column_text(stmt, 0);
-	is = (const char *)sqlite3_column_text(stmt, 1);
+	was = text(stmt, 0);
+	is = text(stmt, 1);
 	if (strcmp(was, is) == 0)
 		return 0;
 	first_difference(was, is, &at);
@@ -158,20 +199,6 @@ static int check_triggers(struct db *db, struct err *err)
 		(int)strcspn(*was ? was + 1 : was, "\n"), *was ? was + 1 : was);
 }
 
-/*
- * Tables that came after the adoption are no business of ours until somebody
- * adopts again: their changes are not tracked.
- */
-static void forget_new_tables(struct model *m)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < m->n_tables; i++)
-		if (m->tables[i].id > 0)
-			m->tables[n++] = m->tables[i];
-	m->n_tables = n;
-}
-
 int meta_load(struct db *db, struct model **ret, struct err *err)
 {
 	CLEANUP(buf_deinit) struct buf json = BUF_NULL;
@@ -181,21 +208,21 @@ int meta_load(struct db *db, struct model **ret, struct err *err)
 	r = meta_load_json(db, &json, err);
 	if (r < 0)
 		return r;
-	r = model_parse(json.data, json.len, &model, err);
-	if (r < 0)
-		return r;
-	r = model_bind(model, db, err);
+	r = model_parse(buf_str(&json), json.len, &model, err);
+	if (r == 0)
+		r = model_expand(model, db, former_setup, err);
+	if (r == 0)
+		r = model_bind(model, db, err);
 	if (r == -EINVAL)
 		return err_prefix(
 			err, -ESTALE,
-			"the schema has changed since the database was adopted (run outboxfs adopt again)");
+			"the model or the schema has changed since the database was adopted (run outboxfs adopt again)");
 	if (r == 0)
 		r = match_tables(db, model, err);
 	if (r == 0)
 		r = check_triggers(db, err);
 	if (r < 0)
 		return r;
-	forget_new_tables(model);
 	*ret = TAKE_PTR(model);
 	return 0;
 }

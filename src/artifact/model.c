@@ -359,7 +359,8 @@ static int parse_orphan(struct parse *p, struct json_object *o,
 	if (r < 0)
 		return r;
 	if (json_object_object_get_ex(o, "rule", &rule) &&
-	    !json_object_is_type(rule, json_type_boolean))
+	    (!json_object_is_type(rule, json_type_boolean) ||
+	     !json_object_get_boolean(rule)))
 		return bad(p, "'rule' must be true");
 	if (!dim == !rule)
 		return bad(

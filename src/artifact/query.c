@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The statements of a model: the one place, beside track.c, where SQL is put
- * together, because it must name the users' own tables. Every identifier is
- * quoted; no value ever becomes part of the text.
+ * together that names the users' own tables. Every identifier is quoted; no
+ * value ever becomes part of the text.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -143,6 +143,21 @@ static void put_any_alive(struct buf *b, const struct model *m, size_t level)
 }
 
 /*
+ * The row of a dimension's table whose key is the value of an expression, and
+ * not merely equal to it by the column's affinity or collation: POVs are told
+ * apart exactly, and two of them must not share a row, hence a name.
+ */
+static void put_is_key(struct buf *b, const struct model_dim *d,
+		       const char *expr)
+{
+	buf_puts(b, "d.");
+	db_quote_name(b, d->key);
+	buf_printf(b, " = %s AND +d.", expr);
+	db_quote_name(b, d->key);
+	buf_printf(b, " COLLATE BINARY IS %s", expr);
+}
+
+/*
  * id, value, has a label, label, the label is not unique, time, has rows; of
  * the children of a directory (or of one child). ?1 and ?2 are parent and the
  * id to start after (or id twice), ?3… the values of the directory.
@@ -152,6 +167,7 @@ static void put_children(struct buf *b, const struct model *m, size_t level,
 {
 	const struct model_dim *d = &m->dims[level];
 	bool pov = level + 1 == m->n_dims;
+	char value[16];
 
 	if (pov)
 		buf_printf(b, "SELECT c.id, c.v%zu", level + 1);
@@ -178,12 +194,23 @@ static void put_children(struct buf *b, const struct model *m, size_t level,
 	if (d->table) {
 		buf_puts(b, " LEFT JOIN ");
 		db_quote_name(b, d->table);
-		buf_puts(b, " AS d ON d.");
-		db_quote_name(b, d->key);
-		buf_printf(b, pov ? " = +c.v%zu" : " = +c.value", level + 1);
+		buf_puts(b, " AS d ON ");
+		(void)snprintf(value, sizeof(value),
+			       pov ? "+c.v%zu" : "+c.value", level + 1);
+		put_is_key(b, d, value);
 	}
 	buf_puts(b, one ? " WHERE c.id = ?1 AND c.id = ?2"
 			: " WHERE c.parent = ?1 AND c.id > ?2 ORDER BY c.id");
+}
+
+/* "SELECT column FROM table": of a dimension. */
+static void put_select(struct buf *b, const struct model_dim *d,
+		       const char *column)
+{
+	buf_puts(b, "SELECT ");
+	db_quote_name(b, column);
+	buf_puts(b, " FROM ");
+	db_quote_name(b, d->table);
 }
 
 /* Statements over the table of a dimension. */
@@ -192,21 +219,14 @@ static int build_labels(struct artifact_world *w, size_t i, struct buf *b)
 	const struct model_dim *d = &w->model->dims[i];
 	int r;
 
-	buf_puts(b, "SELECT ");
-	db_quote_name(b, d->label);
-	buf_puts(b, " FROM ");
-	db_quote_name(b, d->table);
-	buf_puts(b, " WHERE ");
-	db_quote_name(b, d->key);
-	buf_puts(b, " = ?1");
+	put_select(b, d, d->label);
+	buf_puts(b, " AS d WHERE ");
+	put_is_key(b, d, "?1");
 	r = set(w, Q_LABEL + i, b);
 	if (r < 0)
 		return r;
 
-	buf_puts(b, "SELECT ");
-	db_quote_name(b, d->key);
-	buf_puts(b, " FROM ");
-	db_quote_name(b, d->table);
+	put_select(b, d, d->key);
 	buf_puts(b, " WHERE ");
 	db_quote_name(b, d->label);
 	buf_puts(b, " IS ?1 LIMIT 1000");
@@ -214,10 +234,15 @@ static int build_labels(struct artifact_world *w, size_t i, struct buf *b)
 	if (r < 0)
 		return r;
 
-	buf_puts(b, "SELECT ");
+	put_select(b, d, d->key);
+	buf_puts(b, " WHERE ");
 	db_quote_name(b, d->key);
-	buf_puts(b, " FROM ");
-	db_quote_name(b, d->table);
+	buf_puts(b, " = ?1 LIMIT 1");
+	r = set(w, Q_HAS_KEY + i, b);
+	if (r < 0)
+		return r;
+
+	put_select(b, d, d->key);
 	buf_puts(b, " WHERE ");
 	db_quote_name(b, d->label);
 	buf_puts(b, " >= ?1 AND ");

@@ -141,7 +141,51 @@ static void put_in_the_way(struct buf *b, const struct model_table *t,
 	}
 }
 
-/* Is every POV column part of the key? Then REPLACE stays in its POV. */
+/*
+ * Has the column another value? It would not say so by itself: its collation
+ * may take two texts for equal, and 1 equals 1.0.
+ */
+static void put_differs(struct buf *b, const char *row, const char *other,
+			const char *column)
+{
+	put_column(b, row, column);
+	buf_puts(b, " COLLATE BINARY IS NOT ");
+	put_column(b, other, column);
+	buf_puts(b, " OR typeof(");
+	put_column(b, row, column);
+	buf_puts(b, ") <> typeof(");
+	put_column(b, other, column);
+	buf_puts(b, ")");
+}
+
+static void put_any_differs(struct buf *b, const char *row, const char *other,
+			    const char *const *columns)
+{
+	for (size_t i = 0; columns[i]; i++) {
+		buf_puts(b, i ? " OR " : "");
+		put_differs(b, row, other, columns[i]);
+	}
+}
+
+/* The beginning of a trigger that looks who is in the way through a key. */
+static void put_before(struct buf *b, const struct model_table *t,
+		       const struct model_key *key, const char *name,
+		       bool update)
+{
+	buf_printf(b, "CREATE TRIGGER outboxfs_%s BEFORE %s ON ", name,
+		   update ? "UPDATE" : "INSERT");
+	db_quote_name(b, t->name);
+	if (update) {
+		buf_puts(b, " WHEN ");
+		put_any_differs(b, "OLD", "NEW", key->columns);
+	}
+	buf_puts(b, " BEGIN ");
+}
+
+/*
+ * Is every POV column part of the key, and told apart as exactly as POVs are?
+ * Then REPLACE stays in its POV.
+ */
 static bool key_has_pov(const struct model *m, const struct model_table *t,
 			const struct model_key *key)
 {
@@ -150,47 +194,29 @@ static bool key_has_pov(const struct model *m, const struct model_table *t,
 
 		for (size_t j = 0; key->columns[j] && !found; j++)
 			found = sqlite3_stricmp(key->columns[j], t->pov[i]) ==
-				0;
+					0 &&
+				sqlite3_stricmp(key->collations[j], "BINARY") ==
+					0;
 		if (!found)
 			return false;
 	}
 	return true;
 }
 
-static void put_key_changed(struct buf *b, const struct model_key *key)
-{
-	for (size_t i = 0; key->columns[i]; i++) {
-		buf_puts(b, i ? " OR " : "");
-		put_column(b, "OLD", key->columns[i]);
-		buf_puts(b, " IS NOT ");
-		put_column(b, "NEW", key->columns[i]);
-	}
-}
-
 static void put_replace_triggers(struct buf *b, const struct model *m,
-				 const struct model_table *t)
+				 const struct model_table *t, bool update)
 {
-	char what[32];
+	char name[64];
 
 	for (size_t i = 0; i < t->n_keys; i++) {
 		const struct model_key *key = &t->keys[i];
 
 		if (key_has_pov(m, t, key))
 			continue;
-		(void)snprintf(what, sizeof(what), "replace_%zu", i);
-		put_trigger(b, t, what, "BEFORE INSERT");
-		buf_puts(b, " BEGIN ");
-		put_mark(b, m, t, "r");
-		put_in_the_way(b, t, key);
-		buf_puts(b, " AND ");
-		put_not_marked(b, m, t, "r");
-		buf_puts(b, "; END;\n");
-
-		(void)snprintf(what, sizeof(what), "rekey_%zu", i);
-		put_trigger(b, t, what, "BEFORE UPDATE");
-		buf_puts(b, " WHEN ");
-		put_key_changed(b, key);
-		buf_puts(b, " BEGIN ");
+		(void)snprintf(name, sizeof(name), "%lld_%s_%zu",
+			       (long long)t->id, update ? "rekey" : "replace",
+			       i);
+		put_before(b, t, key, name, update);
 		put_mark(b, m, t, "r");
 		put_in_the_way(b, t, key);
 		buf_puts(b, " AND ");
@@ -244,7 +270,8 @@ static void put_pov_triggers(struct buf *b, const struct model *m,
 		return;
 	}
 	put_row_trigger(b, m, t, "move", buf_str(&event), "NEW");
-	put_replace_triggers(b, m, t);
+	put_replace_triggers(b, m, t, false);
+	put_replace_triggers(b, m, t, true);
 }
 
 static void put_setup_triggers(struct buf *b, const struct model_table *t)
@@ -318,13 +345,9 @@ static void put_label_update(struct buf *b, const struct model *m, size_t dim)
 		   dim);
 	db_quote_name(b, d->table);
 	buf_puts(b, " WHEN ");
-	put_column(b, "OLD", d->label);
-	buf_puts(b, " IS NOT ");
-	put_column(b, "NEW", d->label);
+	put_differs(b, "OLD", "NEW", d->label);
 	buf_puts(b, " OR ");
-	put_column(b, "OLD", d->key);
-	buf_puts(b, " IS NOT ");
-	put_column(b, "NEW", d->key);
+	put_differs(b, "OLD", "NEW", d->key);
 	buf_puts(b, " BEGIN ");
 	put_label_mark(b, m, dim, "OLD", true);
 	buf_puts(b, " WHERE ");
@@ -337,31 +360,16 @@ static void put_label_update(struct buf *b, const struct model *m, size_t dim)
 }
 
 /* Rows of a dimension's table that REPLACE deletes, through any key. */
-static void put_label_replace(struct buf *b, const struct model *m, size_t dim)
+static void put_label_replace(struct buf *b, const struct model *m, size_t dim,
+			      bool update)
 {
 	const struct model_table *t = m->dims[dim].bound;
+	char name[64];
 
 	for (size_t i = 0; i < t->n_keys; i++) {
-		buf_printf(
-			b,
-			"CREATE TRIGGER outboxfs_label_%zu_replace_%zu BEFORE INSERT ON ",
-			dim, i);
-		db_quote_name(b, t->name);
-		buf_puts(b, " BEGIN ");
-		put_label_mark(b, m, dim, "r", true);
-		put_in_the_way(b, t, &t->keys[i]);
-		buf_puts(b, " AND ");
-		put_label_where(b, m, dim, "r");
-		buf_puts(b, "; END;\n");
-
-		buf_printf(
-			b,
-			"CREATE TRIGGER outboxfs_label_%zu_rekey_%zu BEFORE UPDATE ON ",
-			dim, i);
-		db_quote_name(b, t->name);
-		buf_puts(b, " WHEN ");
-		put_key_changed(b, &t->keys[i]);
-		buf_puts(b, " BEGIN ");
+		(void)snprintf(name, sizeof(name), "label_%zu_%s_%zu", dim,
+			       update ? "rekey" : "replace", i);
+		put_before(b, t, &t->keys[i], name, update);
 		put_label_mark(b, m, dim, "r", true);
 		put_in_the_way(b, t, &t->keys[i]);
 		buf_puts(b, " AND ");
@@ -380,18 +388,21 @@ static void put_label_triggers(struct buf *b, const struct model *m)
 		put_label_trigger(b, m, i, "AFTER DELETE", "delete", "OLD",
 				  true);
 		put_label_update(b, m, i);
-		put_label_replace(b, m, i);
+		put_label_replace(b, m, i, false);
+		put_label_replace(b, m, i, true);
 	}
 }
 
-/* A deleted record: its table, its key as SQL literals, and when. */
+/*
+ * A deleted record: its table by name (ids are given out anew by each
+ * adoption, which tombstones outlive), its key as SQL literals, and when.
+ */
 static void put_tombstone(struct buf *b, const struct model_table *t,
 			  const struct model_record *record, const char *row)
 {
-	buf_printf(
-		b,
-		"INSERT INTO outboxfs_tombstone(tbl, key, time) SELECT %lld, ",
-		(long long)t->id);
+	buf_puts(b, "INSERT INTO outboxfs_tombstone(tbl, key, time) SELECT ");
+	db_quote_text(b, t->name);
+	buf_puts(b, ", ");
 	for (size_t i = 0; record->key[i]; i++) {
 		buf_puts(b, i ? " || ',' || quote(" : "quote(");
 		put_column(b, row, record->key[i]);
@@ -404,20 +415,36 @@ static void put_key_differs(struct buf *b, const struct model_record *record,
 			    const char *row, const char *other)
 {
 	buf_puts(b, "(");
-	for (size_t i = 0; record->key[i]; i++) {
-		buf_puts(b, i ? " OR " : "");
-		put_column(b, row, record->key[i]);
-		buf_puts(b, " IS NOT ");
-		put_column(b, other, record->key[i]);
-	}
+	put_any_differs(b, row, other, record->key);
 	buf_puts(b, ")");
+}
+
+/* Records that REPLACE deletes, unless NEW is the same record. */
+static void put_oust_triggers(struct buf *b, const struct model_table *t,
+			      const struct model_record *record, bool update)
+{
+	char name[64];
+
+	for (size_t i = 0; i < t->n_keys; i++) {
+		(void)snprintf(name, sizeof(name), "%lld_%s_%zu",
+			       (long long)t->id, update ? "evict" : "oust", i);
+		put_before(b, t, &t->keys[i], name, update);
+		put_tombstone(b, t, record, "r");
+		put_in_the_way(b, t, &t->keys[i]);
+		buf_puts(b, " AND ");
+		put_key_differs(b, record, "r", "NEW");
+		if (update) { /* OLD itself is renamed, not deleted */
+			buf_puts(b, " AND ");
+			put_key_differs(b, record, "r", "OLD");
+		}
+		buf_puts(b, "; END;\n");
+	}
 }
 
 static void put_record_triggers(struct buf *b, const struct model *m,
 				const struct model_record *record)
 {
 	const struct model_table *t = model_find(m, record->table);
-	char what[32];
 
 	if (!t)
 		return;
@@ -433,16 +460,8 @@ static void put_record_triggers(struct buf *b, const struct model *m,
 	put_tombstone(b, t, record, "OLD");
 	buf_puts(b, "; END;\n");
 
-	for (size_t i = 0; i < t->n_keys; i++) {
-		(void)snprintf(what, sizeof(what), "oust_%zu", i);
-		put_trigger(b, t, what, "BEFORE INSERT");
-		buf_puts(b, " BEGIN ");
-		put_tombstone(b, t, record, "r");
-		put_in_the_way(b, t, &t->keys[i]);
-		buf_puts(b, " AND ");
-		put_key_differs(b, record, "r", "NEW");
-		buf_puts(b, "; END;\n");
-	}
+	put_oust_triggers(b, t, record, false);
+	put_oust_triggers(b, t, record, true);
 }
 
 void track_put_triggers(struct buf *b, const struct model *m)
@@ -501,7 +520,7 @@ void track_put_tables(struct buf *b, const struct model *m)
 		" WITHOUT ROWID;\n"
 		"CREATE INDEX outboxfs_label_change ON outboxfs_label(change);\n"
 		"CREATE TABLE IF NOT EXISTS outboxfs_tombstone("
-		"id INTEGER PRIMARY KEY, tbl INTEGER NOT NULL,"
+		"id INTEGER PRIMARY KEY, tbl TEXT NOT NULL,"
 		" key TEXT NOT NULL, change INTEGER, time INTEGER NOT NULL);\n");
 	for (int i = 0; i < m->n_slots; i++) {
 		buf_printf(b, "CREATE TABLE outboxfs_open_%d(", i);

@@ -16,7 +16,7 @@ void track_put_tables(struct buf *b, const struct model *m);
 /* Indexes on users' tables where the tree would read whole tables without. */
 void track_put_indexes(struct buf *b, const struct model *m, bool pov_indexes);
 
-/* The POVs that exist now, with change number ?1 and time ?2 as literals. */
+/* The POVs that exist now, with this change number and time. */
 void track_put_registry(struct buf *b, const struct model *m, int64_t change,
 			int64_t time);
 

@@ -575,7 +575,9 @@ int artifact_lookup(struct artifact_read *rd, const struct artifact_node *dir,
 		r = try_text(&s, &parts.key, parts.key_null, false);
 		break;
 	case NAME_HASHED:
-		r = try_near(&s, &parts.label);
+		/* Else whatever begins so would be looked at, for nothing. */
+		if (parts.label_cut)
+			r = try_near(&s, &parts.label);
 		/* The label may be whole, or NULL, and the key too long. */
 		if (r == 0)
 			r = try_text(&s, &parts.label, parts.label_null, true);

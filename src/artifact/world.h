@@ -46,7 +46,9 @@ enum query {
 	Q_KEYS = Q_LABEL + MODEL_DIMS_MAX,      /* + dim: keys of a label */
 	Q_NEAR = Q_KEYS + MODEL_DIMS_MAX,       /* + dim: children by prefix */
 	Q_NEAR_LABEL = Q_NEAR + MODEL_DIMS_MAX, /* + dim: keys by prefix */
-	Q_DIRS_AT = Q_NEAR_LABEL + MODEL_DIMS_MAX,      /* + level */
+	/* + dim: has the table a key that equals this, as references do? */
+	Q_HAS_KEY = Q_NEAR_LABEL + MODEL_DIMS_MAX,
+	Q_DIRS_AT = Q_HAS_KEY + MODEL_DIMS_MAX,         /* + level */
 	Q_TOUCH_LEVEL = Q_DIRS_AT + MODEL_DIMS_MAX,     /* + level */
 	Q_OPEN_MARK = Q_TOUCH_LEVEL + MODEL_DIMS_MAX,   /* + slot */
 	Q_UNREGISTERED = Q_OPEN_MARK + MODEL_SLOTS_MAX, /* + slot */
@@ -142,7 +144,10 @@ bool tree_same_value(const struct value *a, const struct value *b);
 /* query.c: the text of all statements of a model. -ENOMEM. */
 NODISCARD int query_build(struct artifact_world *w);
 
-/* fold.c: 1: nothing is open any more; 0: the lock could not be had. */
+/*
+ * fold.c: 1: nothing is open any more; 0: the lock could not be had; -ESTALE:
+ * the schema is not the one of this world.
+ */
 NODISCARD int fold(struct artifact_world *w, int busy_ms, struct err *err);
 
 /* The writer's connection; writer_lock is held. */

@@ -18,6 +18,7 @@
 #define HASH_DIGITS 32
 #define SEPARATOR   "%~"
 #define CUT_MAX     (NAME_BYTES_MAX - 2 - HASH_DIGITS)
+#define UNIT_MAX    6 /* an escaped character of two bytes */
 
 /* No more of a blob than this can matter: its hex alone is too long then. */
 #define BLOB_LOOK_MAX ((size_t)NAME_BYTES_MAX / 2 + 1)
@@ -394,6 +395,8 @@ static int parse(const char *name, size_t len, struct name_parts *ret)
 	}
 	if (ret->form == NAME_HASHED && n > CUT_MAX)
 		return -EINVAL;
+	/* Cut only where the next unit did not fit. */
+	ret->label_cut = ret->form == NAME_HASHED && n > CUT_MAX - UNIT_MAX;
 	ret->label_null = is_null_name(name, n);
 	return ret->label_null ? 0 : decode(name, n, &ret->label);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -154,7 +154,7 @@ static int unknown_command(int argc, char *const *argv)
 	return EXIT_USAGE;
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
 	if (argc < 2) {
 		print_help(stderr);
@@ -174,4 +174,19 @@ int main(int argc, char **argv)
 	if (is_mount_helper_call(argc, argv))
 		return cmd_mount.run(argc - 1, argv + 1);
 	return unknown_command(argc, argv);
+}
+
+/* What was printed has not arrived before this says so. */
+int main(int argc, char **argv)
+{
+	int status = dispatch(argc, argv);
+	int r = fflush(stdout) == 0 ? 0 : -errno;
+
+	if (r == 0 && ferror(stdout))
+		r = -EIO; /* a part of it, earlier */
+	if (r == 0)
+		return status;
+	fprintf(stderr, "outboxfs: cannot write to standard output: %s\n",
+		err_text(NULL, r));
+	return status ? status : 1;
 }

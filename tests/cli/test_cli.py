@@ -141,6 +141,19 @@ def test_version():
     assert done.stdout == f"outboxfs {version}\n"
 
 
+@pytest.mark.parametrize("words", [
+    ["--help"], ["--version"], ["adopt", "--help"], ["model"], ["status"],
+    ["status", "--json"]])
+@pytest.mark.parametrize("pad", [0, 100000])
+def test_output_that_does_not_arrive_is_a_failure(db, model, words, pad):
+    run(OUTBOXFS, "adopt", db, "--model", model(dict(SALES, name="x" + " " * pad)))
+    last = [] if words[-1] in ("--help", "--version") else [db]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = ours(*words, *last, stdout=full)
+    assert done.returncode == 1, done
+    assert "standard output" in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("option", ["--nonsense", "-z", "--nonsense=1"])
 def test_unknown_option(verb, option, db):
@@ -319,8 +332,20 @@ def test_init_leaves_an_existing_file_alone(tmp_path):
     (tmp_path / "d").mkdir()
     assert str(tmp_path / "d") in refused("init", tmp_path / "d")
     os.symlink("e", tmp_path / "link")
-    ours("init", tmp_path / "link")
+    assert str(tmp_path / "link") in refused("init", tmp_path / "link")
     assert os.path.islink(tmp_path / "link")
+    assert not os.path.lexists(tmp_path / "e")
+
+
+def test_init_by_several_at_once_makes_one_database(tmp_path):
+    """Those who come late do not remove what the first has made."""
+    for i in range(10):
+        path = tmp_path / f"{i}.db"
+        done = run("sh", "-c", 'for i in 1 2 3 4; do "$0" init "$1" & done;'
+                   " wait", OUTBOXFS, path)
+        assert done.stdout.count("made") == 1
+        assert done.stderr.count("exists already") == 3
+        assert ours("status", path).returncode == 0
 
 
 def test_init_where_nothing_can_be_made(tmp_path):

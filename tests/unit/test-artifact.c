@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "artifact/world.h"
 #include "outboxfs/artifact/adopt.h"
 #include "outboxfs/artifact/artifact.h"
 #include "outboxfs/db/db.h"
@@ -365,6 +366,34 @@ static void test_added_column_is_noticed_and_adopt_repairs(void **state)
 	artifact_read_end(&w->rd);
 }
 
+static void test_fold_that_fails_says_why(void **state)
+{
+	struct world *w = *state;
+	struct err err = ERR_NULL;
+
+	write_sql(w, "CREATE TRIGGER no BEFORE UPDATE ON outboxfs_pov BEGIN"
+		     " SELECT RAISE(ABORT, 'not today'); END;"
+		     "UPDATE f SET v = 2 WHERE i = 1");
+	assert_int_equal(artifact_read_begin(w->a, true, &w->rd, &err),
+			 -EEXIST);
+	assert_string_equal(err.text,
+			    "cannot note changes in the database: not today");
+}
+
+static void test_fold_of_another_schema_is_stale(void **state)
+{
+	struct world *w = *state;
+	struct err err = ERR_NULL;
+
+	begin(w);
+	write_sql(w, "UPDATE f SET v = 2 WHERE i = 1; CREATE TABLE other(x)");
+	assert_int_equal(fold(w->rd.world, 0, &err), -ESTALE);
+	artifact_read_end(&w->rd);
+	begin(w);
+	assert_int_equal(fold(w->rd.world, 0, &err), 1);
+	artifact_read_end(&w->rd);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -380,6 +409,8 @@ int main(void)
 		TEST(test_impatient_read_asks_for_patience_when_marks_are_open),
 		TEST(test_long_writer_leaves_reads_unsettled_but_right),
 		TEST(test_added_column_is_noticed_and_adopt_repairs),
+		TEST(test_fold_that_fails_says_why),
+		TEST(test_fold_of_another_schema_is_stale),
 	};
 
 	return cmocka_run_group_tests_name("artifact", tests, NULL, NULL);

@@ -115,6 +115,9 @@ static const struct {
 	{", \"pov\": [{\"name\": \"y\"}], \"setup\": [],"
 	 " \"orphans\": [{\"table\": \"l\", \"column\": \"id\"}]}",
 	 "either 'pov'"},
+	{", \"pov\": [{\"name\": \"y\"}], \"setup\": [], \"orphans\":"
+	 " [{\"rule\": false, \"table\": \"l\", \"column\": \"id\"}]}",
+	 "'rule' must be true"},
 	{", \"pov\": [{\"name\": \"y\"}], \"setup\": [],"
 	 " \"records\": [{\"table\": \"l\"}]}",
 	 "'key' is missing"},

@@ -182,6 +182,7 @@ static void check_parse(const struct name *name, const struct value *label,
 	name_text(&text, label);
 	assert_int_equal(parts.label_null, label->type == VALUE_NULL);
 	if (parts.form == NAME_HASHED) {
+		assert_true(parts.label_cut || parts.label.len == text.len);
 		assert_true(parts.label.len <= text.len);
 		assert_memory_equal(parts.label.data ? parts.label.data : "",
 				    text.data ? text.data : "",
@@ -413,6 +414,7 @@ static void test_limit_is_255_bytes(void **state)
 
 static void test_long_key_leaves_label_whole(void **state)
 {
+	CLEANUP(name_parts_deinit) struct name_parts parts = NAME_PARTS_NULL;
 	char text[300];
 	struct value label = text_value(".");
 	struct value key = bytes_value(VALUE_TEXT, text, sizeof(text));
@@ -425,6 +427,8 @@ static void test_long_key_leaves_label_whole(void **state)
 	assert_int_equal(name.len, 3 + 34);
 	assert_memory_equal(name.text, "%2E%~", 5);
 	check_parse(&name, &label, &key);
+	assert_int_equal(name_parse(name.text, name.len, &parts), 0);
+	assert_false(parts.label_cut);
 	/* A key that looks like the hash is no hash. */
 	key = bytes_value(VALUE_TEXT, name.text + 5, 32);
 	make(&label, &key, &other);

@@ -55,7 +55,11 @@ struct artifact_read {
 	 * database that cannot be written): what carries one is not final.
 	 */
 	bool unsettled;
-	uint64_t generation; /* of the database; see artifact_generation() */
+	/*
+	 * Tells one database file, schema and timeline from the next: whoever
+	 * caches by change number drops everything when it moves.
+	 */
+	uint64_t generation;
 	struct artifact_world *world; /* private */
 	struct db *db;                /* private */
 };
@@ -223,9 +227,3 @@ NODISCARD int artifact_set_timeline(struct artifact *a, const char *timeline,
  */
 NODISCARD int artifact_renumber(struct artifact *a, int64_t change,
 				wall_s_t time, struct err *err);
-
-/*
- * Numbers that tell one database file, schema and timeline of reads from the
- * next: whoever caches by change number drops everything when it moves.
- */
-uint64_t artifact_generation(struct artifact *a);

@@ -110,7 +110,7 @@ struct model {
 	struct model_dim dims[MODEL_DIMS_MAX];
 	size_t n_dims;
 
-	bool setup_all;             /* "setup": "*" */
+	bool setup_all;             /* "setup": "*", not expanded yet */
 	struct model_table *tables; /* of every role, in no order */
 	size_t n_tables;
 	int n_slots; /* data tables and the status table */

@@ -73,6 +73,7 @@ enum name_form {
 struct name_parts {
 	enum name_form form;
 	bool label_null;  /* label was "%null" */
+	bool label_cut;   /* NAME_HASHED: label may go on; false: it is whole */
 	bool key_null;    /* key was "%null" */
 	bool key_quoted;  /* key stood between single quotes */
 	struct buf label; /* owned; decoded */
