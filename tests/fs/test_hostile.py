@@ -567,6 +567,8 @@ def test_journal_of_a_dead_program_before_the_mount(work, mounts, sales):
     status = json.loads(run(OUTBOXFS, "status", sales, "--json").stdout)
     assert status["povs"] == 12
     die_in_a_transaction(sales)
+    assert json.loads(run(OUTBOXFS, "model", sales).stdout) == SALES
+    die_in_a_transaction(sales)
     mnt = mounts(sales, work / "mnt")
     assert b"half done" not in (mnt / PARIS / "fact.csv").read_bytes()
 
