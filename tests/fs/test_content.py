@@ -154,6 +154,8 @@ def walk(mnt):
     base = os.fsencode(mnt.path)
     for at, names, leaves in outbox.walk(base):
         below = os.path.relpath(at, base)
+        if at == base:  # here the database alone is looked at
+            names[:] = [n for n in names if n in (b"data", b"setup")]
         dirs |= {os.path.normpath(os.path.join(below, n)) for n in names}
         for leaf in leaves:
             full = os.path.join(at, leaf)
