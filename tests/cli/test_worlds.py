@@ -41,10 +41,6 @@ def setup_of(z):
 @pytest.mark.parametrize("kind", ["all", "ALL_INCREMENTAL", "Incremental",
                                   "incremental"])
 def test_first_export_has_everything(world, kind):
-    if kind == "Incremental":  # lower or upper, not both
-        result = world.ours("export", world.path, kind)
-        assert result.returncode == 2
-        return
     z = world.export(kind)
     assert (z.shown, z.deleted, z.renamed) == (FIRST, {}, [])
     assert z.params["base"] is None
@@ -421,7 +417,8 @@ def test_orphans_are_deleted(begun, cause):
 def test_no_orphan_is_no_deletion(begun):
     before = list(begun.db.iterdump())
     z = begun.export("all", "orphans=delete")
-    assert "orphan" not in begun.done("jobs", str(z.result["job"]))
+    assert "deleted" not in begun.done("jobs", str(z.result["job"])) \
+        .split("}\n")[-1]
     after = list(begun.db.iterdump())
     assert [r for r in after if "outboxfs_" not in r] == [
         r for r in before if "outboxfs_" not in r]
@@ -555,7 +552,6 @@ def state(w):
     (2, ["all", "file=../x"], "'/'"),
     (2, ["all", "file="], "file"),
     (2, ["all", "file=" + "x" * 256], "file"),
-    (2, ["all", "file='x"], "quote"),
     (2, ["all", "file=x", "file=y"], "file"),
     (2, ['{"type": "all", "colour": 1}'], "colour"),
     (2, ['{"type": "all"'], "JSON"),
@@ -585,11 +581,7 @@ def test_refused_purge_changes_nothing(begun, status, words, says):
     result = begun.ours("purge", begun.path, *words)
     assert (result.returncode, result.stdout) == (status, ""), result
     assert says in result.stderr, result
-    if status == 2:
-        assert state(begun) == before
-    else:  # a job that failed
-        assert state(begun)[1:] == before[1:]
-        assert nothing(begun.export("incremental"))
+    assert state(begun) == before
 
 
 def test_overwrite_takes_the_place(begun):
