@@ -44,6 +44,11 @@ static int open_db(const char *path, bool readonly, struct db **ret,
 	if (r == 0)
 		r = db_int(*ret, "SELECT count(*) FROM sqlite_schema", &dummy,
 			   err);
+	/* Who may write takes back what a dead program left half done. */
+	if (r == -EROFS && readonly && access(path, W_OK) == 0) {
+		*ret = db_free(*ret);
+		return open_db(path, false, ret, err);
+	}
 	if (r == -EBADMSG)
 		return err_prefix(
 			err, r,

@@ -140,6 +140,31 @@ static int world_load(struct artifact_world *w, const char *path,
 	return db_pool_new(&config, options->n_connections_max, &w->pool);
 }
 
+/*
+ * A program that died in the midst of a transaction has left a journal, and
+ * only a connection that may write can take that transaction back. Until
+ * somebody does, others read nothing: -EROFS.
+ */
+static int roll_back(const struct artifact *a, struct err *err)
+{
+	CLEANUP(db_freep) struct db *db = NULL;
+	struct db_config config = {
+		.path = a->path,
+		.busy_ms = a->options.busy_ms,
+	};
+	int64_t version;
+	int r;
+
+	r = db_open(&config, &db, err);
+	if (r == 0)
+		r = db_int(db, "PRAGMA schema_version", &version, err);
+	if (r == 0)
+		log_notice(
+			"took back what a program had left half done in '%s'",
+			a->path);
+	return r;
+}
+
 static int world_open(struct artifact *a, struct artifact_world **ret,
 		      struct err *err)
 {
@@ -163,6 +188,11 @@ static int world_open(struct artifact *a, struct artifact_world **ret,
 	w->dev = st.st_dev;
 	w->ino = st.st_ino;
 	r = world_load(w, a->path, &a->options, err);
+	if (r == -EROFS && w->writable) {
+		r = roll_back(a, err);
+		if (r == 0)
+			r = world_load(w, a->path, &a->options, err);
+	}
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(w);
@@ -432,10 +462,12 @@ int artifact_read_begin(struct artifact *a, bool patient,
 {
 	struct artifact_read rd = ARTIFACT_READ_NULL;
 	struct artifact_world *w;
+	bool writable;
 	int r = -ESTALE;
 
 	for (int i = 0; i < 3; i++) {
 		w = world_get(a);
+		writable = w && w->writable;
 		if (w && same_file(a, w)) {
 			r = world_begin(a, w, patient, &rd, err);
 			if (r == 0) {
@@ -444,8 +476,11 @@ int artifact_read_begin(struct artifact *a, bool patient,
 			}
 			rd.world = w;
 			artifact_read_end(&rd);
-			if (r == -EBUSY && !patient)
+			if (!patient &&
+			    (r == -EBUSY || (r == -EROFS && writable)))
 				return -EWOULDBLOCK;
+			if (r == -EROFS && writable && roll_back(a, NULL) == 0)
+				continue;
 			if (r != -ESTALE)
 				return r;
 		} else {

@@ -520,6 +520,18 @@ static int put_two(struct draft *d, size_t statement, int64_t a, int64_t b)
 	return db_step(stmt);
 }
 
+static int drop_files(struct draft *d, int64_t pov)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(d->db, STORE_DRAFT_FILES_DROP, &stmt);
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(stmt, 1, pov);
+	return db_step(stmt);
+}
+
 int draft_examined(struct draft *d, int64_t pov, bool orphan,
 		   const int64_t *rules, size_t n_rules)
 {
@@ -527,6 +539,9 @@ int draft_examined(struct draft *d, int64_t pov, bool orphan,
 	int r;
 
 	r = put_two(d, STORE_DRAFT_EXAMINED, pov, orphan);
+	/* That rules are missing is known when its files have been read. */
+	if (r == 0 && orphan)
+		r = drop_files(d, pov);
 	for (size_t i = 0; r == 0 && i < n_rules; i++)
 		r = put_two(d, STORE_DRAFT_RULE, pov, rules[i]);
 	return r;

@@ -578,6 +578,18 @@ static int capture_files(struct worker *worker, const struct artifact_node *pov,
 	return r < 0 ? r : 0;
 }
 
+/* A POV that is registered may have lost its rows. */
+static int has_rows(struct worker *worker, const struct artifact_node *pov,
+		    bool *ret)
+{
+	int r = artifact_is_alive(worker->rd, pov);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret = r == 0;
+	return 0;
+}
+
 static int capture_pov(struct worker *worker, int64_t id)
 {
 	CLEANUP(artifact_node_deinit)
@@ -601,7 +613,9 @@ static int capture_pov(struct worker *worker, int64_t id)
 		r = draft_pov(run->d, values, pov.level, &dir);
 	worker->n_rules = 0;
 	worker->any_rule = false;
-	if (r == 0 && !orphan) {
+	if (r == 0 && orphan)
+		r = has_rows(worker, &pov, &orphan);
+	else if (r == 0) {
 		r = capture_files(worker, &pov, dir);
 		orphan = worker->n_rules > 0 && !worker->any_rule;
 	}

@@ -16,6 +16,7 @@
 #include "outboxfs/store/tree.h"
 #include "work/orphans.h"
 #include "work/params.h"
+#include "work/purge.h"
 
 struct export
 {
@@ -141,7 +142,7 @@ int work_check(struct work *w, const struct command *c, struct err *err)
 		return err_set(err, -EROFS,
 			       "the store of '%s' cannot be written to",
 			       w->database);
-	return 0;
+	return purge_check(w, c, err);
 }
 
 static int stopped(struct work *w)

@@ -12,6 +12,7 @@
 #include "outboxfs/base/fault.h"
 #include "outboxfs/format/json.h"
 #include "work/orphans.h"
+#include "work/purge.h"
 
 struct purging {
 	struct work *w;
@@ -244,10 +245,10 @@ static int next_pov(struct artifact_read *rd, int64_t *ret, void *arg)
 }
 
 /* The keys of a command must be dimensions of the model. */
-static int check_dims(const struct purging *p, const struct model *m,
+static int check_dims(const struct command *c, const struct model *m,
 		      struct err *err)
 {
-	for (const char *const *d = p->c->dims; d && *d; d += 2) {
+	for (const char *const *d = c->dims; d && *d; d += 2) {
 		bool found = false;
 
 		for (size_t i = 0; i < m->n_dims; i++)
@@ -261,6 +262,19 @@ static int check_dims(const struct purging *p, const struct model *m,
 	return 0;
 }
 
+int purge_check(struct work *w, const struct command *c, struct err *err)
+{
+	CLEANUP(artifact_read_end) struct artifact_read rd = ARTIFACT_READ_NULL;
+	struct err other = ERR_NULL;
+
+	if (!c->dims || !*c->dims)
+		return 0;
+	/* A database that cannot be read now is the job's trouble. */
+	if (artifact_read_begin(w->artifact, true, &rd, &other) < 0)
+		return 0;
+	return check_dims(c, rd.model, err);
+}
+
 static int purge_rows(struct purging *p, struct err *err)
 {
 	CLEANUP(artifact_read_end) struct artifact_read rd = ARTIFACT_READ_NULL;
@@ -270,7 +284,7 @@ static int purge_rows(struct purging *p, struct err *err)
 	atomic_store(&p->w->progress.step, "reading");
 	r = artifact_read_begin(p->w->artifact, true, &rd, err);
 	if (r == 0)
-		r = check_dims(p, rd.model, err);
+		r = check_dims(p->c, rd.model, err);
 	p->rd = &rd;
 	if (r == 0)
 		r = artifact_marked_povs(&rd, 0, look_at_pov, p);

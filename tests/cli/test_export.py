@@ -1,4 +1,5 @@
 """Exports, purges and jobs by the command line, with nothing mounted."""
+import contextlib
 import csv
 import io
 import json
@@ -299,11 +300,11 @@ def test_wait_and_watch_after_the_end(db):
 
 
 def add_job(db, state, request='{"type": "setup"}'):
-    with sqlite3.connect(f"{db}.outboxfs/store.db") as store:
-        return store.execute(
+    with contextlib.closing(sqlite3.connect(
+            f"{db}.outboxfs/store.db", isolation_level=None)) as store:
+        store.execute(
             "INSERT INTO job(kind, request, state, requested_by, queued_at)"
-            " VALUES('export', ?, ?, 'a dead process', 1)",
-            (request, state)).lastrowid
+            " VALUES('export', ?, ?, 'a dead process', 1)", (request, state))
 
 
 def test_what_a_dead_process_left_is_run_first(db):
@@ -370,7 +371,8 @@ def start(db, *words):
     path = f"{db}.outboxfs/store.db"
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as store:
+            with contextlib.closing(sqlite3.connect(
+                    f"file:{path}?mode=ro", uri=True, timeout=0)) as store:
                 if store.execute("SELECT 1 FROM job WHERE state ="
                                  " 'processing'").fetchone():
                     return process

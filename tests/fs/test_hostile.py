@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -542,6 +543,46 @@ def test_rollback_journal_works_fully(work, mounts, sales):
     db.execute("DELETE FROM fact")
     db.close()
     check_sales(mount, sales)
+
+
+def die_in_a_transaction(path):
+    """A program that has written to the file already when it is killed."""
+    code = ("import os, signal, sqlite3, sys\n"
+            "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+            "db.execute('PRAGMA cache_size = 5')\n"
+            "db.execute('BEGIN')\n"
+            "db.execute(\"UPDATE fact SET note = 'half done'\")\n"
+            "db.execute(\"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT\"\n"
+            "  \" i + 1 FROM n WHERE i < 20000) INSERT INTO location(name)\"\n"
+            "  \" SELECT 'half done ' || i FROM n\")\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n")
+    done = subprocess.run(["/usr/bin/python3", "-c", code, str(path)],
+                          check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert os.path.getsize(f"{path}-journal") > 0
+
+
+def test_journal_of_a_dead_program_before_the_mount(work, mounts, sales):
+    sqlite(sales, "PRAGMA journal_mode = delete")
+    die_in_a_transaction(sales)
+    status = json.loads(run(OUTBOXFS, "status", sales, "--json").stdout)
+    assert status["povs"] == 12
+    die_in_a_transaction(sales)
+    assert json.loads(run(OUTBOXFS, "model", sales).stdout) == SALES
+    die_in_a_transaction(sales)
+    mnt = mounts(sales, work / "mnt")
+    assert b"half done" not in (mnt / PARIS / "fact.csv").read_bytes()
+
+
+def test_journal_of_a_dead_program_while_mounted(work, mounts, sales):
+    sqlite(sales, "PRAGMA journal_mode = delete")
+    mnt = mounts(sales, work / "mnt")
+    before = (mnt / PARIS / "fact.csv").read_bytes()
+    setup = (mnt / "setup/location.csv").read_bytes()
+    die_in_a_transaction(sales)
+    assert (mnt / PARIS / "fact.csv").read_bytes() == before
+    assert (mnt / "setup/location.csv").read_bytes() == setup
+    assert run("sqlite3", sales, "PRAGMA integrity_check").stdout == "ok\n"
 
 
 @pytest.mark.parametrize("to", ["delete", "wal", "truncate", "persist"])

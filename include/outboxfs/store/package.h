@@ -85,7 +85,10 @@ typedef int (*package_orphan_func_t)(int64_t pov, const char *path, void *arg);
 NODISCARD int package_orphans(struct draft *draft, package_orphan_func_t func,
 			      void *arg);
 
-/* Values whose names differ between snapshot base and the draft's. */
+/*
+ * Values whose names differ between snapshot base and the draft's, and that
+ * have something beneath them in both.
+ */
 typedef int (*package_renamed_func_t)(int dim, const struct value *v,
 				      const char *from, const char *to,
 				      void *arg);

@@ -86,6 +86,10 @@ INSERT INTO temp.staged_pov(dir, orphan)
 VALUES (?1, ?2)
 ON CONFLICT (dir) DO UPDATE SET orphan = excluded.orphan
 
+-- name: draft_files_drop
+DELETE FROM temp.staged_file
+WHERE dir = ?1
+
 -- name: draft_rule
 INSERT OR IGNORE INTO temp.staged_rule(dir, value)
 VALUES (?1, ?2)

@@ -116,5 +116,7 @@ CROSS JOIN name o ON o.value = n.value
 CROSS JOIN value v ON v.id = n.value
 WHERE n.since > ?1 AND n.until = 9223372036854775807
   AND o.since <= ?1 AND o.until > ?1 AND o.name <> n.name
-  AND EXISTS (SELECT 1 FROM dir d
-              WHERE d.value = n.value AND (d.status > 0 OR d.output > 0))
+  AND EXISTS (SELECT 1
+              FROM dir d CROSS JOIN presence p ON p.dir = d.id
+              WHERE d.value = n.value AND (d.status > 0 OR d.output > 0)
+                AND p.since <= ?1 AND p.until > ?1)
