@@ -641,7 +641,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 	call = call_new(req, CALL_GETATTR, ino);
 	if (!call)
 		return;
-	if (fi) {
+	if (fi && fi->fh) { /* 0: the kernel opened it by itself */
 		(void)reply_version(call, ((struct handle *)fi->fh)->v);
 		free(call);
 		return;

@@ -457,6 +457,24 @@ def test_killed_and_mounted_again(mounts, sales, work, options):
     assert not is_mounted(again.path)
 
 
+def test_reading_what_the_kernel_opened_by_itself(mounts, sales, work):
+    """
+    With kernel_cache there is no OPEN. A read at the end asks for attributes
+    with a handle that is none, once those of the lookup are too old.
+    """
+    mount = mounts(sales, work / "mnt", "-o", "kernel_cache")
+    for name in ("status.json", "README.md", f"{PARIS}/fact.csv"):
+        fd = os.open(mount / name, os.O_RDONLY)
+        until = time.monotonic() + 0.1
+        while time.monotonic() < until:
+            try:
+                os.pread(fd, 1 << 20, 0)
+            except OSError as e:
+                assert e.errno == errno.ESTALE
+        os.close(fd)
+    assert files(mount / "data")
+
+
 def test_killed_while_a_file_is_open(mounts, mnt, sales):
     with opened(mnt / PARIS / "fact.csv") as file:
         mnt.kill()
