@@ -34,13 +34,13 @@ struct version {
 		VERSION_READY,
 		VERSION_FAILED
 	} state;
-	int error;            /* of a failed one */
 	struct call *waiting; /* parked calls */
 
 	/* the renderer's until ready, then fixed */
 	_Atomic bool taken; /* a provisional one: by an open */
 	struct buf mem;     /* the bytes, unless they are in fd */
 	int fd;             /* -1, or an unnamed file */
+	bool on_disk;       /* that file: in the store, not in memory */
 	int64_t size;       /* bytes */
 	int64_t rows;
 	wall_s_t time;
@@ -68,9 +68,12 @@ void versions_done(struct versions *vs, struct version *v, int r);
 void versions_unref(struct versions *vs, struct version *v);
 /* Another database: what is there stays with who has it open, and no more. */
 void versions_reset(struct versions *vs);
-/* Takes bytes while rendering, in order. For artifact_sink. */
-int versions_write(struct version *v, const char *data, size_t n,
-		   struct store *store);
+/*
+ * Takes bytes while rendering, in order. A full disk is no error, bytes go on
+ * in memory then; -ENOMEM, or what writing a file can give.
+ */
+NODISCARD int versions_write(struct version *v, const char *data, size_t n,
+			     struct store *store);
 /*
  * An open file counts from versions_open() to versions_close(). It keeps its
  * reference beyond that, until versions_unref().
@@ -79,5 +82,3 @@ void versions_open(struct versions *vs, struct version *v);
 void versions_close(struct versions *vs, struct version *v);
 /* Does anybody have this version open? */
 bool versions_is_open(struct versions *vs, fuse_ino_t ino);
-/* Bytes in use: of memory and of files. */
-void versions_usage(struct versions *vs, int64_t *ret_mem, int64_t *ret_disk);

@@ -816,6 +816,71 @@ def test_full_disk_stops_no_reader(work, disk, mounts):
         mount.close()
 
 
+# What is cached of files
+
+
+def wide(path, n, size):
+    """n directories with one file of size bytes of rows each."""
+    db = connect(path)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("CREATE TABLE fact(id INTEGER PRIMARY KEY, p TEXT, x TEXT)")
+    with db:
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO fact(p, x) VALUES(?, ?)", (
+            (f"p{i:02}", str(i % 10) * (size // 10))
+            for i in range(n) for _ in range(10)))
+    db.close()
+    adopt(path, {"name": "wide", "pov": [{"name": "p"}], "setup": [],
+                 "data": [{"table": "fact", "pov": {"p": "p"}}]}, "--no-index")
+    run("sqlite3", path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+def test_many_open_files_hide_no_other(work, mounts):
+    """What is held open is not counted against what is about to be opened."""
+    db = wide(work / "wide.db", 40, 1000000)
+    mount = mounts(db, work / "mnt")
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(
+            open(mount / "data" / p / "fact.csv", "rb", buffering=0))
+            for p in sorted(os.listdir(mount / "data"))]
+        for name in ("status.json", "README.md", "data/p00/pov.json"):
+            assert run("cat", mount / name).stdout
+        writer = connect(db)
+        for sql in ("BEGIN IMMEDIATE", "UPDATE fact SET x = 'y' WHERE id = 1",
+                    "COMMIT", "BEGIN IMMEDIATE"):
+            writer.execute(sql)
+        assert run("cat", mount / "data/p00/fact.csv").stdout.count("y") == 1
+        writer.close()
+        for file in held:
+            assert len(file.read()) > 1000000
+
+
+def memory_files(process):
+    """Bytes of the unnamed files in memory that a process has open."""
+    fds = pathlib.Path(f"/proc/{process.pid}/fd")
+    found = 0
+    for fd in os.listdir(fds):
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(fds / fd).startswith("/memfd:outboxfs"):
+                found += os.stat(fds / fd).st_size
+    return found
+
+
+def test_files_in_memory_count_as_memory(work, disk, mounts):
+    """Without a disk to put them on, no more are kept than memory may have."""
+    db = wide(disk("size=400m") / "wide.db", 40, 2000000)
+    run("mount", "-o", "remount,ro", db.parent)
+    mount = mounts(db, work / "mnt")
+    try:
+        for p in sorted(os.listdir(mount / "data")):
+            content = (mount / "data" / p / "fact.csv").read_bytes()
+            assert content.count(b"\n") == 11
+        assert 2000000 < memory_files(mount.process) < 30 << 20
+    finally:
+        mount.close()
+
+
 # What is no good database
 
 
