@@ -54,6 +54,7 @@ struct mount {
 	_Atomic unsigned salt;         /* into tags; moves with the database */
 	_Atomic wall_s_t time_served;  /* the latest of a file so far */
 	_Atomic int64_t change_served; /* likewise */
+	_Atomic wall_s_t tree_time;    /* of data/ and setup/, as last seen */
 	_Atomic unsigned provisional;  /* last provisional tag */
 	_Atomic uint64_t generation;   /* of the artifact, as last seen */
 	_Atomic uint64_t n_calls;      /* answered */
@@ -111,7 +112,7 @@ struct lister; /* a directory being read; ops.c */
 
 /*
  * Adds an entry to a directory's listing. facts NULL: they are not known
- * without work. 0, or 1: it is full.
+ * without work; so is time 0 of a directory. 0, or 1: it is full.
  */
 int lister_add(struct lister *l, const char *name, const struct node *node,
 	       const struct facts *facts, wall_s_t time, off_t cookie);

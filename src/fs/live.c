@@ -312,6 +312,14 @@ static int list_file(struct call *call, struct artifact_read *rd,
 			  facts.time, cookie);
 }
 
+/* When data/ was modified, noted for when the database is not at hand. */
+static wall_s_t tree_time(const struct call *call,
+			  const struct artifact_node *root)
+{
+	atomic_store(&call->mount->tree_time, root->time);
+	return root->time;
+}
+
 /* setup/ */
 
 static int setup_lookup(struct call *call, struct artifact_read *rd,
@@ -356,11 +364,10 @@ static int setup_time(struct call *call, struct artifact_read *rd,
 	struct artifact_node root = ARTIFACT_NODE_NULL;
 	int r;
 
-	(void)call;
 	(void)dir;
 	r = artifact_dir(rd, ARTIFACT_DIR_ROOT, &root);
 	if (r == 0)
-		*ret = root.time;
+		*ret = tree_time(call, &root);
 	return r;
 }
 
@@ -467,13 +474,12 @@ static int dir_time(struct call *call, struct artifact_read *rd,
 	struct artifact_node dir = ARTIFACT_NODE_NULL;
 	int r;
 
-	(void)call;
 	r = artifact_dir(rd, node->id, &dir);
 	if (r == 0 && node->id != ARTIFACT_DIR_ROOT)
 		r = artifact_is_alive(rd, &dir);
 	if (r < 0)
 		return r == -ENOENT ? -ESTALE : r;
-	*ret = dir.time;
+	*ret = node->id == ARTIFACT_DIR_ROOT ? tree_time(call, &dir) : dir.time;
 	return 0;
 }
 

@@ -284,7 +284,15 @@ void mount_refresh(struct mount *m)
 
 static int begin_reading(struct mount *m, struct artifact_read *rd)
 {
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node root = ARTIFACT_NODE_NULL;
+	int r;
+
 	m->started = clock_wall();
+	r = artifact_dir(rd, ARTIFACT_DIR_ROOT, &root);
+	if (r < 0)
+		return r;
+	atomic_store(&m->tree_time, root.time);
 	atomic_store(&m->generation, rd->generation);
 	knowledge_reset(m->knowledge, rd->generation, rd);
 	return artifact_change(rd, &m->first_change);

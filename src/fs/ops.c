@@ -111,6 +111,8 @@ static int run_lookup(struct call *call, struct artifact_read *rd)
 		r = ops->facts(call, rd, &facts.node, &facts);
 	else if (rd->model)
 		r = ops->time(call, rd, &facts.node, &facts.time);
+	else
+		facts.time = atomic_load(&call->mount->tree_time);
 	if (r < 0)
 		return r == -ESTALE ? -ENOENT : r;
 	r = fill_entry(call->mount, &facts.node, facts.size, facts.time,
@@ -121,6 +123,9 @@ static int run_lookup(struct call *call, struct artifact_read *rd)
 	if (is_fleeting(&facts.node)) {
 		e.attr_timeout = FLEETING_TIMEOUT;
 		e.entry_timeout = FLEETING_TIMEOUT;
+	} else if (!rd->model) {
+		e.attr_timeout = LISTED_TIMEOUT; /* for the stat that asks */
+		e.entry_timeout = 0;
 	}
 	fuse_reply_entry(call->req, &e);
 	return 0;
@@ -400,7 +405,7 @@ int lister_add(struct lister *l, const char *name, const struct node *node,
 		       facts ? facts->time : time, LISTED_TIMEOUT, &e);
 	if (r < 0)
 		return r;
-	if (!dir && !facts)
+	if (!facts && (!dir || time == 0))
 		e.ino = 0; /* the kernel asks if anybody wants to know */
 	if (l->plus)
 		n = fuse_add_direntry_plus(l->call->req, l->data + l->used,

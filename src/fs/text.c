@@ -51,19 +51,13 @@ static int root_list(struct call *call, struct artifact_read *rd,
 		cookie >= COOKIE_FIRST ? (size_t)cookie - COOKIE_FIRST + 1 : 0;
 	int r = 0;
 
+	(void)call;
+	(void)rd;
 	(void)dir;
-	for (size_t i = first; r == 0 && i < ARRAY_SIZE(root_entries); i++) {
-		const struct node *node = &root_entries[i].node;
-		const struct node_ops *ops = node_ops(node->kind);
-		wall_s_t time = 0;
-
-		/* Without its database the mount still says what is wrong. */
-		if (ops->time && rd->model)
-			r = ops->time(call, rd, node, &time);
-		if (r == 0)
-			r = lister_add(l, root_entries[i].name, node, NULL,
-				       time, COOKIE_FIRST + (off_t)i);
-	}
+	/* Names only: they stand without a database, and while it is busy. */
+	for (size_t i = first; r == 0 && i < ARRAY_SIZE(root_entries); i++)
+		r = lister_add(l, root_entries[i].name, &root_entries[i].node,
+			       NULL, 0, COOKIE_FIRST + (off_t)i);
 	return r < 0 ? r : 0;
 }
 

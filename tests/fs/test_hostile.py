@@ -636,6 +636,31 @@ def test_new_pov_under_a_long_writer_is_busy_not_absent(mnt, sales):
     check_sales(mnt, sales)
 
 
+@pytest.mark.parametrize("command", [["stat", "-c%Y"], ["ls", "-ld"]])
+def test_directories_have_their_times_under_a_long_writer(
+        work, mounts, sales, command):
+    first = mounts(sales, work / "mnt")
+    expected = [os.stat(first / name).st_mtime for name in ("data", "setup")]
+    first.close()
+    mount = mounts(sales, work / "mnt2")
+    db = connect(sales)
+    for sql in ("BEGIN IMMEDIATE", "UPDATE fact SET note = 'x' WHERE id = 1",
+                "COMMIT", "BEGIN IMMEDIATE"):
+        db.execute(sql)
+    assert "1970" not in run("ls", "-l", "--time-style=full-iso",
+                             mount.path).stdout
+    run(*command, mount / "data", mount / "setup")
+    assert [os.stat(mount / name).st_mtime
+            for name in ("data", "setup")] == expected
+    db.execute("INSERT INTO fact(location_id, category_id, period) VALUES("
+               " 1, 1, '2027-01')")
+    db.execute("COMMIT")
+    db.close()
+    assert "2027-01" in os.listdir(mount / "data/Paris/Actual")
+    wait_for("a later time", lambda: os.stat(
+        mount / "data").st_mtime > expected[0])
+
+
 def test_exclusive_lock_in_rollback_mode(work, mounts, sales):
     """Wait, then say that it is busy; go on when it is free."""
     set_mode(sales, "delete")
@@ -995,6 +1020,22 @@ def test_moved_away_and_put_back(work, mounts, sales, mode):
         check_sales(mount, sales)
     sqlite(sales, "UPDATE fact SET note = 'later' WHERE id = 5")
     check_sales(mount, sales)
+
+
+def test_first_looked_at_while_the_database_is_away(work, mounts, sales):
+    """Directories have the times that they had."""
+    first = mounts(sales, work / "mnt")
+    expected = [os.stat(first / name).st_mtime for name in ("data", "setup")]
+    first.close()
+    mount = mounts(sales, work / "mnt2")
+    os.rename(sales, work / "away.db")
+    for name, when in zip(("data", "setup"), expected):
+        done = run("stat", "-c%Y", mount / name, check=False)
+        assert done.stdout in (f"{when:.0f}\n", ""), name
+    os.rename(work / "away.db", sales)
+    wait_for("recovery", lambda: health(mount)["health"] == "ok")
+    assert [os.stat(mount / name).st_mtime
+            for name in ("data", "setup")] == expected
 
 
 def test_rsync_delete_while_the_database_is_away(work, mounts, sales):
