@@ -32,7 +32,6 @@ struct text {
 	struct buf content;
 	unsigned tag;
 	wall_s_t time;
-	uint64_t generation; /* of the database that it describes */
 };
 
 struct mount {
@@ -119,7 +118,6 @@ int lister_add(struct lister *l, const char *name, const struct node *node,
 
 struct node_ops {
 	mode_t type; /* S_IFDIR or S_IFREG */
-	bool live;   /* changes with the database */
 	/* The child of this name; -ENOENT. Files get their tag by facts(). */
 	int (*lookup)(struct call *call, struct artifact_read *rd,
 		      const struct node *dir, const char *name, size_t len,
@@ -169,6 +167,16 @@ NODISCARD int live_known(struct call *call, struct artifact_read *rd,
 			 const struct model_table *t,
 			 const struct artifact_node *pov,
 			 struct store_known *ret);
+
+/*
+ * version.c: the version of a node, as versions_get(). A provisional one is
+ * new, under a tag that is drawn for it.
+ */
+NODISCARD int version_get(struct call *call, struct node *node,
+			  struct version **ret);
+/* Puts a content into the cache, for the open to come; draws likewise. */
+NODISCARD int version_keep(struct call *call, struct facts *facts,
+			   const struct buf *content);
 
 /* mount.c: the kernel has answered, the mount works. */
 void mount_ready(struct mount *m);

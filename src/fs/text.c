@@ -341,30 +341,6 @@ static void renew_locked(struct text *text, struct buf *content)
 	text->time = now > text->time ? now : text->time + 1;
 }
 
-/* Puts the present content into the cache of versions, for the open to come. */
-static int keep_version(struct call *call, const struct facts *facts,
-			const struct buf *content)
-{
-	struct versions *vs = call->mount->versions;
-	struct version *v;
-	fuse_ino_t ino;
-	int r;
-
-	r = node_pack(&facts->node, &ino);
-	if (r == 0)
-		r = versions_get(vs, ino, call, &v);
-	if (r < 0)
-		return r;
-	if (r == 1) {
-		v->time = facts->time;
-		r = versions_write(v, content->data, content->len,
-				   call->mount->store);
-		versions_done(vs, v, r);
-	}
-	versions_unref(vs, v);
-	return r;
-}
-
 static int text_facts(struct call *call, struct artifact_read *rd,
 		      struct text *text, enum node_kind kind, put_func_t put,
 		      struct facts *ret)
@@ -388,7 +364,7 @@ static int text_facts(struct call *call, struct artifact_read *rd,
 		ret->time = text->time;
 	}
 	return buf_error(&copy) ? buf_error(&copy)
-				: keep_version(call, ret, &copy);
+				: version_keep(call, ret, &copy);
 }
 
 static int readme_facts(struct call *call, struct artifact_read *rd,
@@ -422,14 +398,12 @@ static int text_render(struct call *call, struct artifact_read *rd,
 
 const struct node_ops readme_ops = {
 	.type = S_IFREG,
-	.live = true,
 	.facts = readme_facts,
 	.render = text_render,
 };
 
 const struct node_ops status_ops = {
 	.type = S_IFREG,
-	.live = true,
 	.facts = status_facts,
 	.render = text_render,
 };

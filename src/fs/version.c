@@ -349,3 +349,59 @@ bool versions_is_open(struct versions *vs, fuse_ino_t ino)
 
 	return v && v->n_open > 0;
 }
+
+/*
+ * Tags come round: one whose version is still there would be taken for it. A
+ * version of each would have to be there for this to end in vain.
+ */
+static int get_provisional(struct call *call, struct node *node,
+			   struct version **ret)
+{
+	struct mount *m = call->mount;
+
+	for (unsigned i = 0; i <= NODE_TAG_MASK; i++) {
+		unsigned drawn = atomic_fetch_add(&m->provisional, 1);
+		fuse_ino_t ino;
+		int r;
+
+		node->tag = NODE_TAG_PROVISIONAL | (drawn & NODE_TAG_MASK);
+		r = node_pack(node, &ino);
+		if (r == 0)
+			r = versions_get(m->versions, ino, call, ret);
+		if (r != 0)
+			return r;
+		versions_unref(m->versions, *ret);
+	}
+	return -EBUSY;
+}
+
+int version_get(struct call *call, struct node *node, struct version **ret)
+{
+	fuse_ino_t ino;
+	int r;
+
+	if (node->tag & NODE_TAG_PROVISIONAL)
+		return get_provisional(call, node, ret);
+	r = node_pack(node, &ino);
+	return r < 0 ? r : versions_get(call->mount->versions, ino, call, ret);
+}
+
+int version_keep(struct call *call, struct facts *facts,
+		 const struct buf *content)
+{
+	struct versions *vs = call->mount->versions;
+	struct version *v;
+	int r;
+
+	r = version_get(call, &facts->node, &v);
+	if (r < 0)
+		return r;
+	if (r == 1) {
+		v->time = facts->time;
+		r = versions_write(v, content->data, content->len,
+				   call->mount->store);
+		versions_done(vs, v, r);
+	}
+	versions_unref(vs, v);
+	return r;
+}

@@ -599,6 +599,41 @@ def test_long_writer_hides_no_commit(mnt, sales):
     check_sales(mnt, sales)
 
 
+def commit_and_hold(db, *sql):
+    """A commit, and the lock again at once: its marks stay open."""
+    if not db.in_transaction:
+        db.execute("BEGIN IMMEDIATE")
+    for statement in sql:
+        db.execute(statement)
+    db.execute("COMMIT")
+    db.execute("BEGIN IMMEDIATE")
+
+
+def test_provisional_versions_beyond_the_last_tag(work, mounts):
+    """32,768 of them have a tag; the next one is not an old one."""
+    n = 50
+    db = connect(work / "x.db")
+    db.execute("PRAGMA journal_mode=WAL")
+    for i in range(n):
+        db.execute(f"CREATE TABLE t{i:02}(id INTEGER PRIMARY KEY, p, x)")
+        db.execute(f"INSERT INTO t{i:02} VALUES(1, 'p', 'a')")
+    adopt(work / "x.db", {
+        "name": "x", "pov": [{"name": "p"}], "setup": [],
+        "data": [{"table": f"t{i:02}", "pov": {"p": "p"}} for i in range(n)]})
+    mount = mounts(work / "x.db", work / "mnt")
+    commit_and_hold(db, *(f"UPDATE t{i:02} SET x = 'a'" for i in range(n)))
+    for _ in range(400):
+        assert b"1,p,a\n" in (mount / "data/p/t00.csv").read_bytes()
+    # One open draws a tag for each table, and one for the document.
+    for _ in range((32768 - 200) // (n + 1)):
+        with open(mount / "data/p/pov.json", "rb"):
+            pass
+    commit_and_hold(db, "UPDATE t00 SET x = 'bb'")
+    for i in range(400):
+        assert b"1,p,bb\n" in (mount / "data/p/t00.csv").read_bytes(), i
+    db.close()
+
+
 def test_rows_appear_and_go_under_a_long_writer(mnt, sales):
     check_sales(mnt, sales)
     db = connect(sales)
