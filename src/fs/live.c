@@ -52,10 +52,15 @@ static bool has_name(const struct model_table *t, const char *name, size_t len)
 	       memcmp(own.text, name, len) == 0;
 }
 
+/*
+ * Change numbers may come again in the next epoch, with other content: tags
+ * move on by more changes than are made until the kernel has forgotten.
+ */
+#define EPOCH_STEP 9973
+
 static unsigned settled_tag(const struct call *call, int64_t change)
 {
-	return ((unsigned)change + atomic_load(&call->mount->salt)) &
-	       NODE_TAG_MASK;
+	return ((unsigned)change + call->epoch * EPOCH_STEP) & NODE_TAG_MASK;
 }
 
 /* Hashes and keeps what a renderer writes. */
@@ -175,7 +180,7 @@ static int render_version(struct call *call, struct artifact_read *rd,
 	if (r == 0)
 		*ret = known_of(t, pov, mark, v);
 	if (r == 0 && !(node->tag & NODE_TAG_PROVISIONAL))
-		knowledge_put(call->mount->knowledge, rd->generation, ret);
+		knowledge_put(call->mount->knowledge, call->epoch, ret);
 	versions_unref(vs, v);
 	return r;
 }
@@ -210,8 +215,8 @@ static int known_facts(struct call *call, struct artifact_read *rd,
 		return r;
 	*ret_open = r == 1;
 	if (!*ret_open &&
-	    knowledge_get(call->mount->knowledge, t->id, pov ? pov->id : 0,
-			  ret_mark->change, ret) == 1)
+	    knowledge_get(call->mount->knowledge, call->epoch, t->id,
+			  pov ? pov->id : 0, ret_mark->change, ret) == 1)
 		return pov && ret->rows == 0 ? -ENOENT : 1;
 	if (!pov)
 		return 0;

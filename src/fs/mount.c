@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -260,19 +259,15 @@ static int serve(struct mount *m, struct err *err)
 	return r;
 }
 
-void mount_refresh(struct mount *m)
+/*
+ * Change numbers may come again with other content: nothing of before may
+ * look like something of now.
+ */
+static void count_as_changed(struct mount *m)
 {
 	struct err err = ERR_NULL;
-	unsigned salt;
 	int r;
 
-	/*
-	 * Change numbers may come again with other content: no tag of before
-	 * may stand for a version of now, nor a time.
-	 */
-	if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
-		salt = atomic_load(&m->salt) + 9973;
-	atomic_store(&m->salt, salt);
 	versions_reset(m->versions);
 	r = artifact_renumber(m->artifact, atomic_load(&m->change_served),
 			      atomic_load(&m->time_served), &err);
@@ -282,10 +277,29 @@ void mount_refresh(struct mount *m)
 			err_text(&err, r));
 }
 
+int mount_renew(struct call *call, struct artifact_read *rd, bool is_other)
+{
+	struct mount *m = call->mount;
+	uint64_t generation = rd->generation;
+	char timeline[TIMELINE_BYTES];
+	int r;
+
+	r = knowledge_end(m->knowledge, call->epoch);
+	if (r < 0)
+		return r;
+	if (is_other && artifact_timeline(rd, timeline) < 0)
+		is_other = false; /* then it knows nothing of it */
+	artifact_read_end(rd);
+	count_as_changed(m);
+	knowledge_begin(m->knowledge, generation, is_other ? timeline : NULL);
+	return 0;
+}
+
 static int begin_reading(struct mount *m, struct artifact_read *rd)
 {
 	CLEANUP(artifact_node_deinit)
 	struct artifact_node root = ARTIFACT_NODE_NULL;
+	char timeline[TIMELINE_BYTES];
 	int r;
 
 	m->started = clock_wall();
@@ -293,8 +307,11 @@ static int begin_reading(struct mount *m, struct artifact_read *rd)
 	if (r < 0)
 		return r;
 	atomic_store(&m->tree_time, root.time);
-	atomic_store(&m->generation, rd->generation);
-	knowledge_reset(m->knowledge, rd->generation, rd);
+	m->first_generation = rd->generation;
+	r = artifact_timeline(rd, timeline);
+	if (r < 0)
+		return r;
+	knowledge_begin(m->knowledge, rd->generation, timeline);
 	return artifact_change(rd, &m->first_change);
 }
 

@@ -425,7 +425,7 @@ int watch_start(struct mount *m, struct watch **ret)
 	if (!w)
 		return -ENOMEM;
 	w->mount = m;
-	w->generation = atomic_load(&m->generation);
+	w->generation = m->first_generation;
 	w->change = m->first_change;
 	w->saved_at = clock_mono();
 	w->called_at = w->saved_at;

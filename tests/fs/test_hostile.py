@@ -1,4 +1,5 @@
 """Hostile values, names and databases: the right result, or a clear error."""
+import concurrent.futures
 import contextlib
 import csv
 import errno
@@ -1169,6 +1170,64 @@ def test_restored_content_has_other_times(work, mounts, sales, how):
     for i in range(3):
         step(sales, 0, "rest" + str(i))
         note(mount, seen)
+
+
+def untracked(path, sql):
+    """A change that no trigger notices."""
+    run("sqlite3", "-cmd", ".dbconfig enable_trigger off", path, sql)
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_rows_changed_without_triggers(work, mounts, sales, mode):
+    """A saved size is wrong: it is found out, and all is read again."""
+    set_mode(sales, mode)
+    mount = mounts(sales, work / "mnt")
+    check_sales(mount, sales)
+    assert mount.unmount() == 0
+    untracked(sales, "UPDATE fact SET note = 'longer than it was before'"
+              " WHERE id = 1")
+    mount = mounts(sales, work / "mnt2")
+    assert "longer than" in run("cat", mount / PARIS / "fact.csv").stdout
+    assert "adopt again" in mount.log()
+    check_sales(mount, sales)
+    assert "cannot count" not in mount.log()
+
+
+def test_nobody_reads_while_all_is_counted_as_changed(work, mounts, sales):
+    """
+    Another database with the same change numbers and times, locked when it is
+    first looked at: who comes meanwhile waits for the new times as well.
+    """
+    set_mode(sales, "delete")
+    other = work / "other.db"
+    mount = mounts(sales, work / "mnt")
+    expected = (mount / PARIS / "fact.csv").read_bytes()
+    shutil.copy(sales, other)
+    untracked(other, "UPDATE fact SET note = upper(note)")
+    seen = {}
+
+    def look(n):
+        for _ in range(n):
+            with open(mount / PARIS / "fact.csv", "rb") as file:
+                st = os.fstat(file.fileno())
+                content = file.read()
+                key = (st.st_size, int(st.st_mtime))
+                assert seen.setdefault(key, content) == content
+
+    look(1)
+    db = connect(other)
+    db.execute("BEGIN IMMEDIATE")
+    os.rename(other, sales)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(look, 20) for _ in range(4)]
+        time.sleep(0.06)  # less than the daemon waits for a lock
+        db.execute("ROLLBACK")
+        db.close()
+        for reader in readers:
+            reader.result()
+    look(1)
+    assert len(seen) == 2 and expected in seen.values()
+    assert "cannot count" not in mount.log()
 
 
 @pytest.mark.parametrize("how, mode", [
