@@ -4,7 +4,6 @@
  * A text whose content has changed gets a new tag and a later time.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -144,36 +143,68 @@ static void put_quoted(struct buf *b, const char *s)
 	buf_putc(b, '\'');
 }
 
-static void put_shell_path(struct buf *b, const char *mountpoint,
-			   const char *fmt, ...) PRINTF(3, 4);
-static void put_shell_path(struct buf *b, const char *mountpoint,
-			   const char *fmt, ...)
+/* A command with a path: directory and file may be empty. */
+static void put_command(struct buf *b, const char *command,
+			const char *mountpoint, const char *dir,
+			const char *file)
 {
 	CLEANUP(buf_deinit) struct buf path = BUF_NULL;
-	char rest[1024];
-	va_list args;
 
-	va_start(args, fmt);
-	(void)vsnprintf(rest, sizeof(rest), fmt, args);
-	va_end(args);
-	buf_printf(&path, "%s/%s", mountpoint, rest);
+	buf_printf(&path, "%s/%s%s", mountpoint, dir, file);
+	buf_printf(b, "    %s ", command);
 	if (buf_str(&path))
 		put_quoted(b, buf_str(&path));
+}
+
+static int put_setup_command(struct buf *b, const struct model *m,
+			     const char *mountpoint)
+{
+	const struct model_table *t = first_table(m, MODEL_SETUP);
+	struct name name;
+	int r;
+
+	if (!t)
+		return 0;
+	r = live_file_name(t, &name);
+	if (r < 0)
+		return r;
+	put_command(b, "head", mountpoint, "setup/", name.text);
+	buf_putc(b, '\n');
+	return 0;
+}
+
+static int put_data_commands(struct buf *b, struct artifact_read *rd,
+			     const char *mountpoint)
+{
+	CLEANUP(buf_deinit) struct buf pov = BUF_NULL;
+	const struct model_table *t = first_table(rd->model, MODEL_DATA);
+	struct name name;
+	size_t len;
+	int r;
+
+	buf_puts(&pov, "data/");
+	len = pov.len;
+	r = put_example(rd, &pov);
+	if (r < 0 || !t || pov.len == len)
+		return r;
+	buf_putc(&pov, '/');
+	r = live_file_name(t, &name);
+	if (r < 0 || !buf_str(&pov))
+		return r < 0 ? r : -ENOMEM;
+	put_command(b, "cat", mountpoint, buf_str(&pov), name.text);
+	buf_putc(b, '\n');
+	put_command(b, "jq .", mountpoint, buf_str(&pov), "pov.json");
+	buf_putc(b, '\n');
+	return 0;
 }
 
 static int put_readme(struct call *call, struct artifact_read *rd,
 		      struct buf *b)
 {
-	CLEANUP(buf_deinit) struct buf example = BUF_NULL;
 	const struct model *m = rd->model;
-	const struct model_table *setup = first_table(m, MODEL_SETUP);
-	const struct model_table *data = first_table(m, MODEL_DATA);
 	const char *mnt = call->mount->mountpoint;
-	int r;
+	int r = 0;
 
-	r = put_example(rd, &example);
-	if (r < 0 || !buf_str(&example))
-		return r < 0 ? r : -ENOMEM;
 	buf_printf(
 		b,
 		"# %s\n\nThis directory is the database `%s`, mounted by outboxfs. Every file is\n"
@@ -183,8 +214,13 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 		m->n_tables - (size_t)m->n_slots);
 	put_pov_path(b, m);
 	buf_puts(b, "/\n");
-	for (int slot = 0; slot < m->n_slots; slot++)
-		buf_printf(b, "        %s.csv\n", model_slot(m, slot)->name);
+	for (int slot = 0; r == 0 && slot < m->n_slots; slot++) {
+		struct name name;
+
+		r = live_file_name(model_slot(m, slot), &name);
+		if (r == 0)
+			buf_printf(b, "        %s\n", name.text);
+	}
 	buf_puts(
 		b,
 		"        pov.json         values, rows, bytes, SHA-256 of the files\n"
@@ -193,23 +229,15 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 		"made of values: what a path cannot carry is written as %XX; pov.json has\n"
 		"the values as they are. CSV: NULL is an empty field, the empty string is\n"
 		"`\"\"`, blobs are `\\x` and hex.\n\n## Try\n\n");
-	if (setup) {
-		buf_puts(b, "    head ");
-		put_shell_path(b, mnt, "setup/%s.csv", setup->name);
-		buf_putc(b, '\n');
-	}
-	if (data && example.len) {
-		buf_puts(b, "    cat ");
-		put_shell_path(b, mnt, "data/%s/%s.csv", buf_str(&example),
-			       data->name);
-		buf_puts(b, "\n    jq . ");
-		put_shell_path(b, mnt, "data/%s/pov.json", buf_str(&example));
-		buf_putc(b, '\n');
-	}
-	buf_puts(b, "    rsync -a ");
-	put_shell_path(b, mnt, "data/");
-	buf_puts(b, " copy/\n    diff -rq ");
-	put_shell_path(b, mnt, "data");
+	if (r == 0)
+		r = put_setup_command(b, m, mnt);
+	if (r == 0)
+		r = put_data_commands(b, rd, mnt);
+	if (r < 0)
+		return r;
+	put_command(b, "rsync -a", mnt, "data/", "");
+	buf_puts(b, " copy/\n");
+	put_command(b, "diff -rq", mnt, "data", "");
 	buf_puts(
 		b,
 		" copy\n\nSynchronise directories of this mount, never the mount point itself: when it\n"

@@ -329,6 +329,35 @@ def test_numbers_that_are_equal_share_a_directory(work, mounts):
     assert len(os.listdir(mount / "data")) == 3
 
 
+def commands(mount):
+    """The commands that README.md suggests, without those that write."""
+    text = (mount / "README.md").read_text()
+    return [line.strip() for line in text.split("## Try")[1].splitlines()
+            if line.startswith(("    head", "    cat", "    jq"))]
+
+
+def test_readme_names_files_as_they_are(work, mounts):
+    """Names that a path cannot carry, and paths of more than a kilobyte."""
+    path = work / "r.db"
+    long = ["v" * 240 + str(i) for i in range(5)]
+    with contextlib.closing(connect(path)) as db:
+        db.execute("CREATE TABLE \"a/'b\"(id INTEGER PRIMARY KEY, x)")
+        db.execute("CREATE TABLE \"f/'\"(id INTEGER PRIMARY KEY,"
+                   " a, b, c, d, e)")
+        db.execute("INSERT INTO \"f/'\"(a, b, c, d, e)"
+                   " VALUES(?, ?, ?, ?, ?)", long)
+    adopt(path, {
+        "name": "r", "pov": [{"name": n} for n in "abcde"],
+        "setup": ["a/'b"],
+        "data": [{"table": "f/'", "pov": {n: n for n in "abcde"}}]})
+    mount = mounts(path, work / "mnt")
+    tried = commands(mount)
+    assert [line.split()[0] for line in tried] == ["head", "cat", "jq"]
+    for line in tried:
+        assert run("sh", "-c", line).stdout, line
+    assert "\n        f%2F'.csv\n" in (mount / "README.md").read_text()
+
+
 # Names of tables and columns
 
 
