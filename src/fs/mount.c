@@ -229,8 +229,13 @@ static int new_session(struct mount *m, struct err *err)
 
 static int attach(struct mount *m, struct err *err)
 {
-	if (fuse_session_mount(m->session, m->mountpoint) == 0)
-		return 0;
+	mode_t mode;
+	int r;
+
+	r = place_prepare(m->mountpoint, &mode, err);
+	if (r < 0 || fuse_session_mount(m->session, m->mountpoint) == 0)
+		return r;
+	place_restore(m->mountpoint, mode);
 	return err_set(err, -EIO, "cannot mount at '%s': %s", m->mountpoint,
 		       access("/dev/fuse", R_OK | W_OK) < 0
 			       ? "/dev/fuse is missing or not allowed to you"
@@ -367,8 +372,6 @@ static int run(struct mount *m, struct err *err)
 	r = block_signals();
 	if (r == 0)
 		r = open_all(m, err);
-	if (r == 0)
-		r = place_prepare(m->mountpoint, err);
 	if (r == 0)
 		r = new_session(m, err);
 	if (r == 0)

@@ -189,6 +189,15 @@ def test_errors_reach_the_shell(sales, place, work, foreground):
         "a mount point is changed only when it is taken"
 
 
+def test_failed_mount_leaves_the_directory_as_it_was(sales, place):
+    place.chmod(0o751)
+    done = run("unshare", "-m", "--propagation", "private", "sh", "-c",
+               'mount --bind /dev/null /dev/fuse && exec "$@"', "sh",
+               OUTBOXFS, "mount", sales, place, check=False)
+    assert done.returncode == 1 and "cannot mount at" in done.stderr
+    assert stat.S_IMODE(place.stat().st_mode) == 0o751
+
+
 def test_started_without_standard_files(sales, place):
     start("sh", "-c", 'exec "$0" mount "$1" "$2" <&- >&- 2>&-',
         OUTBOXFS, sales, place)
