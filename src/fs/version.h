@@ -55,8 +55,8 @@ struct versions *versions_free(struct versions *vs);
 /*
  * The version with this node id. 0: *ret is ready, and a reference.
  * 1: the caller renders it into *ret and calls versions_done().
- * -EINPROGRESS: the call is parked. Another errno: rendering failed for the
- * one this call waited for.
+ * -EINPROGRESS: the call is parked, and started again when rendering has ended,
+ * well or not. -ENOMEM.
  */
 NODISCARD int versions_get(struct versions *vs, fuse_ino_t ino,
 			   struct call *call, struct version **ret);
