@@ -509,9 +509,9 @@ static int call_try(struct call *call)
 				&call->err);
 	/*
 	 * Not ENOENT, which programs take for "deleted", nor ESTALE: asking
-	 * again does not help.
+	 * again does not help. EISDIR would be of the path asked for.
 	 */
-	if (r == -ESTALE || r == -ENOENT || r == -ENODATA)
+	if (r == -ESTALE || r == -ENOENT || r == -ENODATA || r == -EISDIR)
 		r = -EIO;
 	call->why = r;
 	if (r == 0)

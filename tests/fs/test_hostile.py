@@ -335,7 +335,8 @@ def test_numbers_that_are_equal_share_a_directory(work, mounts):
 def commands(mount):
     """The commands that README.md suggests, without those that write."""
     text = (mount / "README.md").read_text()
-    return [line.strip() for line in text.split("## Try")[1].splitlines()
+    text = text.split("## Try")[1].split("## Export")[0]
+    return [line.strip() for line in text.splitlines()
             if line.startswith(("    head", "    cat", "    jq"))]
 
 
