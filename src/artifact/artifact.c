@@ -112,6 +112,7 @@ static int world_load(struct artifact_world *w, const char *path,
 		.immutable = is_immutable(path),
 		.busy_ms = options->busy_ms,
 		.cache_kib = options->cache_kib,
+		.temp_file = true, /* a sorted pass may be large */
 	};
 	int r;
 

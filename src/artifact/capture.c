@@ -465,3 +465,87 @@ int artifact_delete_povs(struct artifact *a, artifact_next_func_t next,
 	*ret_rows = rows;
 	return r;
 }
+
+/* Does the primary key keep the rows of a POV together? */
+static bool is_clustered(const struct model *m, const struct model_table *t)
+{
+	if (!t->without_rowid)
+		return false;
+	for (size_t i = 0; i < m->n_dims; i++) {
+		const struct model_column *c = model_column(t, t->pov[i]);
+
+		if (c->pk < 1 || (size_t)c->pk > m->n_dims || !c->binary)
+			return false;
+	}
+	return true;
+}
+
+/* Reading one POV goes through the whole table: there is no index. */
+static int reads_all(struct artifact_read *rd, const struct model_table *t)
+{
+	CLEANUP(buf_deinit) struct buf sql = BUF_NULL;
+	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	buf_printf(&sql, "EXPLAIN QUERY PLAN %s",
+		   rd->world->sql[Q_EXISTS + t->slot]);
+	if (!buf_str(&sql))
+		return buf_error(&sql);
+	r = db_prepare(rd->db, buf_str(&sql), &stmt, NULL);
+	if (r == 0)
+		r = db_step(stmt);
+	if (r != 1)
+		return r;
+	return strncmp((const char *)sqlite3_column_text(stmt, 3), "SCAN", 4) ==
+	       0;
+}
+
+#define SAMPLES 16 /* POVs that are looked at */
+#define SPREAD  64 /* rowids for each row: further apart than that is far */
+
+/* Adds how many rows a POV has, and over how many rowids they are spread. */
+static int add_span(struct artifact_read *rd, const struct model_table *t,
+		    int64_t id, int64_t *rows, int64_t *span)
+{
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node pov = ARTIFACT_NODE_NULL;
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = artifact_pov(rd, id, &pov);
+	if (r == 0)
+		r = db_stmt(rd->db, (size_t)(Q_SPAN + t->slot), &stmt);
+	for (unsigned i = 0; r == 0 && i < pov.level; i++)
+		r = value_bind(stmt, (int)i + 1, &pov.values[i]);
+	if (r == 0)
+		r = db_step(stmt);
+	if (r != 1)
+		return r;
+	*rows += sqlite3_column_int64(stmt, 0);
+	*span += sqlite3_column_int64(stmt, 1);
+	return 0;
+}
+
+int artifact_is_scattered(struct artifact_read *rd, const struct model_table *t,
+			  const int64_t *povs, size_t n)
+{
+	size_t step = n / SAMPLES ? n / SAMPLES : 1;
+	int64_t rows = 0;
+	int64_t span = 0;
+	int64_t all = 0;
+	int r;
+
+	if (n < SAMPLES / 4 || is_clustered(rd->model, t))
+		return 0;
+	r = reads_all(rd, t);
+	if (r != 0)
+		return r;
+	r = artifact_count_povs(rd, &all);
+	if (r < 0 || (int64_t)n < all / 4)
+		return r;
+	if (!t->rowid)
+		return 1; /* ordered by another key: one lookup for each row */
+	for (size_t i = 0; r == 0 && i < n; i += step)
+		r = add_span(rd, t, povs[i], &rows, &span);
+	return r < 0 ? r : span > rows * SPREAD;
+}

@@ -447,10 +447,9 @@ static bool in_order(const struct model_table *t, const char *column)
  * The model's order, then the primary key, then the rowid (a primary key may
  * hold several NULLs): the same rows always give the same bytes.
  */
-static void put_order(struct buf *b, const struct model_table *t)
+static void put_order(struct buf *b, const struct model_table *t,
+		      const char *sep)
 {
-	const char *sep = " ORDER BY ";
-
 	for (const char *const *o = t->order; *o; o++) {
 		buf_puts(b, sep);
 		db_quote_name(b, *o);
@@ -505,7 +504,34 @@ static void put_rows(struct buf *b, const struct model *m,
 	db_quote_name(b, t->name);
 	if (t->role != MODEL_SETUP)
 		put_pov_where(b, m, t, 1);
-	put_order(b, t);
+	put_order(b, t, " ORDER BY ");
+}
+
+/* All rows, POV by POV; behind the columns the load rule, and the POV. */
+static void put_scan(struct buf *b, const struct model *m,
+		     const struct model_table *t)
+{
+	buf_puts(b, "SELECT ");
+	for (size_t c = 0; c < t->n_columns; c++) {
+		db_quote_name(b, t->columns[c].name);
+		buf_puts(b, ", ");
+	}
+	if (t->rule)
+		db_quote_name(b, t->rule);
+	else
+		buf_puts(b, "NULL");
+	for (size_t i = 0; i < m->n_dims; i++) {
+		buf_puts(b, ", ");
+		db_quote_name(b, t->pov[i]);
+	}
+	buf_puts(b, " FROM ");
+	db_quote_name(b, t->name);
+	for (size_t i = 0; i < m->n_dims; i++) {
+		buf_puts(b, i ? ", " : " ORDER BY ");
+		db_quote_name(b, t->pov[i]);
+		buf_puts(b, " COLLATE BINARY");
+	}
+	put_order(b, t, ", ");
 }
 
 static int build_rows(struct artifact_world *w, size_t i, struct buf *b)
@@ -518,7 +544,18 @@ static int build_rows(struct artifact_world *w, size_t i, struct buf *b)
 	if (r < 0 || t->slot < 0)
 		return r;
 	put_rows(b, w->model, t, true);
-	return set(w, (size_t)(Q_SHORT_ROWS + t->slot), b);
+	r = set(w, (size_t)(Q_SHORT_ROWS + t->slot), b);
+	if (r < 0)
+		return r;
+	put_scan(b, w->model, t);
+	r = set(w, (size_t)(Q_SCAN + t->slot), b);
+	if (r < 0 || !t->rowid)
+		return r;
+	buf_printf(b, "SELECT count(*), max(%s) - min(%s) FROM ", t->rowid,
+		   t->rowid);
+	db_quote_name(b, t->name);
+	put_pov_where(b, w->model, t, 1);
+	return set(w, (size_t)(Q_SPAN + t->slot), b);
 }
 
 static int build_open(struct artifact_world *w, struct buf *b)

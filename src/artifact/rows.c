@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "artifact/world.h"
+#include "outboxfs/artifact/capture.h"
 #include "outboxfs/format/csv.h"
 
 #define PIECE_BYTES ((size_t)256 * 1024)
@@ -395,5 +396,146 @@ int artifact_rows(struct artifact_read *rd, const struct model_table *t,
 				       ? strerrordesc_np(-r)
 				       : sqlite3_errmsg(db_handle(rd->db)));
 	*ret_rows = rows;
+	return 0;
+}
+
+/* A pass over all rows */
+
+static bool same_number(const struct value *a, const struct value *b)
+{
+	if (a->type == b->type)
+		return a->type == VALUE_INTEGER ? a->integer == b->integer
+						: a->real == b->real;
+	if (a->type == VALUE_REAL)
+		return same_number(b, a);
+	return (double)a->integer == b->real && a->integer == (int64_t)b->real;
+}
+
+/* Equal values are one POV, also 1 and 1.0. */
+static bool is_same_pov(sqlite3_stmt *stmt, int first,
+			const struct artifact_node *pov)
+{
+	for (unsigned i = 0; i < pov->level; i++) {
+		struct value v = value_column(stmt, first + (int)i);
+		const struct value *w = &pov->values[i];
+		bool numbers =
+			(v.type == VALUE_INTEGER || v.type == VALUE_REAL) &&
+			(w->type == VALUE_INTEGER || w->type == VALUE_REAL);
+
+		if (numbers ? !same_number(&v, w) : !tree_same_value(&v, w))
+			return false;
+	}
+	return true;
+}
+
+struct pass {
+	struct artifact_read *rd;
+	const struct model_table *t;
+	const struct artifact_scan *scan;
+	struct plan plan;
+	struct rule rule;
+	struct buf b;
+	struct artifact_node pov; /* the present one */
+	bool wanted;              /* and is it? */
+	int64_t rows;             /* of it */
+};
+
+static int pass_end_pov(struct pass *p)
+{
+	int r = 0;
+
+	if (p->wanted)
+		r = flush(&p->b, &p->scan->sink);
+	if (r == 0 && p->wanted)
+		r = p->scan->end(p->pov.id, p->rows, p->scan->sink.arg);
+	p->wanted = false;
+	return r;
+}
+
+/* The row is the first of another POV. */
+static int pass_begin_pov(struct pass *p, sqlite3_stmt *stmt, int first)
+{
+	struct value values[MODEL_DIMS_MAX];
+	int64_t id;
+	int r;
+
+	r = pass_end_pov(p);
+	for (size_t i = 0; i < p->rd->model->n_dims; i++)
+		values[i] = value_column(stmt, first + (int)i);
+	if (r == 0)
+		r = artifact_find_pov(p->rd, values, &id);
+	if (r < 0)
+		return r == -ENOENT ? -EBADMSG : r; /* its rows left no mark */
+	artifact_node_deinit(&p->pov);
+	r = artifact_pov(p->rd, id, &p->pov);
+	if (r == 0)
+		r = p->scan->begin(id, p->scan->sink.arg);
+	if (r < 0)
+		return r;
+	p->wanted = r == 1;
+	p->rows = 0;
+	p->rule.seen = false;
+	buf_clear(&p->b);
+	if (p->wanted)
+		put_header(&p->b, p->t);
+	return 0;
+}
+
+static int pass_row(struct pass *p, sqlite3_stmt *stmt, int first)
+{
+	int r = 0;
+
+	if (p->pov.level == 0 || !is_same_pov(stmt, first, &p->pov))
+		r = pass_begin_pov(p, stmt, first);
+	if (r < 0 || !p->wanted)
+		return r;
+	if (p->rule.column >= 0)
+		r = tell_rule(stmt, &p->rule, &p->scan->sink);
+	if (r < 0)
+		return r;
+	put_row(&p->b, stmt, &p->plan);
+	p->rows++;
+	return p->b.len >= PIECE_BYTES || buf_error(&p->b)
+		       ? flush(&p->b, &p->scan->sink)
+		       : 0;
+}
+
+static int pass_run(struct pass *p)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int first = (int)p->t->n_columns + 1;
+	int r;
+
+	p->rule.column = p->t->rule && p->scan->sink.rule ? first - 1 : -1;
+	r = plan_make(&p->plan, p->rd->model, p->t, NULL);
+	if (r == 0)
+		r = db_stmt(p->rd->db, (size_t)(Q_SCAN + p->t->slot), &stmt);
+	while (r == 0 && (r = db_step(stmt)) == 1)
+		r = pass_row(p, stmt, first);
+	return r < 0 ? r : pass_end_pov(p);
+}
+
+int artifact_scan(struct artifact_read *rd, const struct model_table *t,
+		  const struct artifact_scan *scan, struct err *err)
+{
+	struct pass p = {
+		.rd = rd,
+		.t = t,
+		.scan = scan,
+		.plan = {.text = BUF_NULL},
+		.b = BUF_INIT((size_t)4 << 30),
+		.pov = ARTIFACT_NODE_NULL,
+	};
+	int r = pass_run(&p);
+
+	plan_deinit(&p.plan);
+	buf_deinit(&p.b);
+	artifact_node_deinit(&p.pov);
+	if (r < 0)
+		return err_set(
+			err, r, "cannot read table '%s': %s", t->name,
+			r == -EBADMSG
+				? "rows changed without their triggers: run outboxfs adopt again"
+				: strerrordesc_np(-r));
 	return 0;
 }

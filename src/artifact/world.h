@@ -60,7 +60,9 @@ enum query {
 	Q_DELETE = Q_EXISTS + MODEL_SLOTS_MAX,          /* + slot */
 	Q_RULES = Q_DELETE + MODEL_SLOTS_MAX,           /* + slot */
 	Q_SHORT_ROWS = Q_RULES + MODEL_SLOTS_MAX,       /* + slot */
-	Q_ROWS = Q_SHORT_ROWS + MODEL_SLOTS_MAX,        /* + table */
+	Q_SCAN = Q_SHORT_ROWS + MODEL_SLOTS_MAX,        /* + slot */
+	Q_SPAN = Q_SCAN + MODEL_SLOTS_MAX,              /* + slot */
+	Q_ROWS = Q_SPAN + MODEL_SLOTS_MAX,              /* + table */
 	/* then, behind the last table, + orphan: is the required row there? */
 };
 

@@ -547,6 +547,30 @@ int draft_examined(struct draft *d, int64_t pov, bool orphan,
 	return r;
 }
 
+int draft_rule(struct draft *d, int64_t pov, int64_t rule)
+{
+	LOCK_SCOPE(&d->lock);
+
+	return put_two(d, STORE_DRAFT_RULE, pov, rule);
+}
+
+int draft_rules_of(struct draft *d, int64_t pov, draft_rule_func_t func,
+		   void *arg)
+{
+	LOCK_SCOPE(&d->lock);
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(d->db, STORE_DRAFT_RULES_OF, &stmt);
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(stmt, 1, pov);
+	while (r == 0 && (r = db_step(stmt)) == 1)
+		r = func(sqlite3_column_int64(stmt, 0),
+			 sqlite3_column_int(stmt, 1) != 0, arg);
+	return r;
+}
+
 int draft_all_povs(struct draft *d)
 {
 	LOCK_SCOPE(&d->lock);

@@ -9,7 +9,7 @@
  * own, and all of these see the same state. Rendering, hashing, deflating and
  * writing of one file happen in one thread, so nothing is handed over.
  */
-#include "work/capture.h"
+#include "work/reading.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,56 +19,6 @@
 #include "outboxfs/base/fault.h"
 #include "outboxfs/base/lock.h"
 #include "outboxfs/store/tree.h"
-
-#define RULES_MAX 1024 /* load rules that are told apart in a POV */
-
-/* POV ids in the artifact database. */
-struct ids {
-	int64_t *list; /* owned */
-	size_t n;
-	size_t cap;
-};
-
-struct run {
-	/* fixed while threads work */
-	struct work *w;
-	struct draft *d;
-	struct capture *c;
-	struct captured before;
-	const struct model *model;
-	struct artifact_read reads[CAPTURE_READS_MAX];
-	unsigned n_reads;
-	struct ids povs;
-
-	_Atomic size_t next; /* setup tables first, then POVs */
-
-	/* under lock */
-	struct lock lock;
-	pthread_cond_t cond;
-	unsigned n_working;
-	int error; /* the first one */
-	struct err err;
-};
-
-/* A dimension's value as the draft knows it; POVs next to each other share. */
-struct known_value {
-	struct arena arena;
-	struct value v;
-	int64_t id; /* 0: none yet */
-	bool missing;
-};
-
-struct worker {
-	struct pool_task task;
-	struct run *run;
-	struct artifact_read *rd;
-	struct object_writer *writer;
-	struct known_value values[MODEL_DIMS_MAX];
-	struct known_value rule;
-	int64_t rules[RULES_MAX]; /* of the present POV */
-	size_t n_rules;
-	bool any_rule; /* and whether one of them exists */
-};
 
 static int ids_add(struct ids *ids, int64_t id)
 {
@@ -90,149 +40,17 @@ static int ids_add_func(int64_t id, void *arg)
 	return ids_add(arg, id);
 }
 
-static int compare_ids(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a;
-	int64_t y = *(const int64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static void ids_unique(struct ids *ids)
 {
 	size_t n = 0;
 
 	if (ids->n == 0)
 		return; /* and there is no list */
-	qsort(ids->list, ids->n, sizeof(*ids->list), compare_ids);
+	qsort(ids->list, ids->n, sizeof(*ids->list), reading_compare_ids);
 	for (size_t i = 0; i < ids->n; i++)
 		if (n == 0 || ids->list[n - 1] != ids->list[i])
 			ids->list[n++] = ids->list[i];
 	ids->n = n;
-}
-
-static bool is_stopped(const struct run *run)
-{
-	return atomic_load(&run->w->progress.stop);
-}
-
-/* Names and requirements of values */
-
-/* Is a value known that would be called the same? */
-static int has_twin(struct run *run, int dim, const struct artifact_naming *n)
-{
-	int64_t id;
-	bool missing;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < n->n_others; i++)
-		r = draft_value(run->d, dim, &n->others[i], &id, &missing);
-	return r;
-}
-
-static int name_value(struct run *run, struct artifact_read *rd, int dim,
-		      const struct value *v, struct artifact_naming *ret,
-		      struct arena *arena)
-{
-	int r;
-
-	r = artifact_value_name(rd, (unsigned)dim, v, false, arena, ret);
-	if (r == 0)
-		r = has_twin(run, dim, ret);
-	if (r == 1)
-		r = artifact_value_name(rd, (unsigned)dim, v, true, arena, ret);
-	return r;
-}
-
-/* Gives a value that the draft knows the name that it has now. */
-static int rename_value(struct run *run, struct artifact_read *rd, int dim,
-			const struct value *v)
-{
-	CLEANUP(arena_deinit) struct arena arena = ARENA_NULL;
-	struct artifact_naming naming;
-	int64_t id;
-	bool missing;
-	int r;
-
-	r = draft_value(run->d, dim, v, &id, &missing);
-	if (r != 1)
-		return r;
-	r = name_value(run, rd, dim, v, &naming, &arena);
-	return r < 0 ? r : draft_value_set(run->d, id, &naming.name, missing);
-}
-
-/* Those that would be called like a value that is new get their keys. */
-static int rename_twins(struct run *run, struct artifact_read *rd, int dim,
-			const struct artifact_naming *naming)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < naming->n_others; i++)
-		r = rename_value(run, rd, dim, &naming->others[i]);
-	return r;
-}
-
-static int add_value(struct run *run, struct artifact_read *rd, int dim,
-		     const struct value *v, struct known_value *ret)
-{
-	CLEANUP(arena_deinit) struct arena arena = ARENA_NULL;
-	struct artifact_naming naming = {.n_others = 0};
-	int r;
-
-	r = artifact_is_missing(rd, dim, v);
-	if (r < 0)
-		return r;
-	ret->missing = r;
-	/* Load rules have no names. */
-	r = dim < 0 ? 0 : name_value(run, rd, dim, v, &naming, &arena);
-	if (r == 0)
-		r = draft_value_add(run->d, dim, v, &naming.name, ret->missing,
-				    &ret->id);
-	return r < 0 ? r : rename_twins(run, rd, dim, &naming);
-}
-
-static bool same_value(const struct value *a, const struct value *b)
-{
-	if (a->type != b->type)
-		return false;
-	if (a->type == VALUE_TEXT || a->type == VALUE_BLOB)
-		return a->bytes.len == b->bytes.len &&
-		       (a->bytes.len == 0 ||
-			memcmp(a->bytes.data, b->bytes.data, a->bytes.len) ==
-				0);
-	return a->type == VALUE_NULL || a->integer == b->integer;
-}
-
-static int remember_value(struct known_value *k, const struct value *v)
-{
-	struct known_value fresh = {.id = k->id, .missing = k->missing};
-
-	fresh.v = *v;
-	if (v->type == VALUE_TEXT || v->type == VALUE_BLOB) {
-		fresh.v.bytes.data = arena_strndup(&fresh.arena, v->bytes.data,
-						   v->bytes.len);
-		if (!fresh.v.bytes.data)
-			return -ENOMEM;
-	}
-	arena_deinit(&k->arena);
-	*k = fresh;
-	return 0;
-}
-
-/* The draft's number of a value, into k. */
-static int find_value(struct worker *worker, int dim, const struct value *v,
-		      struct known_value *k)
-{
-	struct run *run = worker->run;
-	int r;
-
-	if (k->id && same_value(&k->v, v))
-		return 0;
-	k->id = 0;
-	r = draft_value(run->d, dim, v, &k->id, &k->missing);
-	if (r == 0)
-		r = add_value(run, worker->rd, dim, v, k);
-	return r < 0 ? r : remember_value(k, v);
 }
 
 /* What has to be looked at */
@@ -247,7 +65,7 @@ static int on_key(const struct value *v, void *arg)
 {
 	struct label_look *look = arg;
 
-	return rename_value(look->run, look->rd, (int)look->dim, v);
+	return reading_rename(look->run, look->rd, (int)look->dim, v);
 }
 
 /* A label changed: its value's name, and those who share the old or new one. */
@@ -419,8 +237,8 @@ static int rename_all(struct run *run)
 
 		r = draft_values(run->d, dim, on_any_value, &all);
 		for (size_t i = 0; r == 0 && i < all.n; i++)
-			r = rename_value(run, &run->reads[0], dim,
-					 &all.list[i]);
+			r = reading_rename(run, &run->reads[0], dim,
+					   &all.list[i]);
 		free(all.list);
 		arena_deinit(&all.arena);
 	}
@@ -459,203 +277,6 @@ static int find_povs(struct run *run)
 	return r;
 }
 
-/* Reading */
-
-static int note_rule(void *arg, const struct value *v)
-{
-	struct worker *worker = arg;
-	int r;
-
-	r = find_value(worker, -1, v, &worker->rule);
-	if (r < 0)
-		return r;
-	worker->any_rule |= !worker->rule.missing;
-	for (size_t i = 0; i < worker->n_rules; i++)
-		if (worker->rules[i] == worker->rule.id)
-			return 0;
-	/* Beyond, one that exists has been found, or the POV is odd. */
-	if (worker->n_rules < RULES_MAX)
-		worker->rules[worker->n_rules++] = worker->rule.id;
-	return 0;
-}
-
-static int note_same_rule(const struct value *v, void *arg)
-{
-	return note_rule(arg, v);
-}
-
-static int write_rows(void *arg, const char *data, size_t n)
-{
-	struct worker *worker = arg;
-
-	if (is_stopped(worker->run))
-		return -ECANCELED;
-	atomic_fetch_add(&worker->run->w->progress.bytes, (int64_t)n);
-	return object_add(worker->writer, data, n);
-}
-
-/* One file; pov is NULL for a setup table. */
-static int capture_file(struct worker *worker, const struct model_table *t,
-			const struct artifact_node *pov, int64_t dir,
-			const struct artifact_mark *mark)
-{
-	struct run *run = worker->run;
-	struct artifact_sink sink = {
-		.write = write_rows, .rule = note_rule, .arg = worker};
-	struct err err = ERR_NULL;
-	struct object object;
-	int64_t rows = 0;
-	int r;
-
-	r = artifact_rows(worker->rd, t, pov, &sink, &rows, &err);
-	if (r < 0 || (pov && rows == 0)) {
-		object_cancel(worker->writer);
-		if (r < 0 && r != -ECANCELED) {
-			LOCK_SCOPE(&run->lock);
-
-			if (run->error == 0)
-				run->err = err;
-		}
-		return r;
-	}
-	atomic_fetch_add(&run->w->progress.rows, rows);
-	r = object_end(worker->writer, rows, &object);
-	if (r == 0)
-		r = draft_file(run->d, dir,
-			       run->c->tables[t - run->model->tables],
-			       object.sha256, mark->time);
-	if (r == 0) {
-		struct store_known known = {
-			.table = t->id,
-			.pov = pov ? pov->id : 0,
-			.change = mark->change,
-			.rows = rows,
-			.bytes = object.size,
-		};
-
-		memcpy(known.sha256, object.sha256, SHA256_BYTES);
-		r = draft_known(run->d, &known);
-	}
-	return r;
-}
-
-/* A file that has not changed, if the last capture has it. 1: it has. */
-static int keep_file(struct worker *worker, const struct model_table *t,
-		     const struct artifact_node *pov, int64_t dir)
-{
-	struct run *run = worker->run;
-	int r;
-
-	if (run->c->afresh ||
-	    pov->marks[t->slot].change > run->before.data_change)
-		return 0;
-	r = draft_same_file(run->d, dir,
-			    run->c->tables[t - run->model->tables]);
-	if (r == -ENOENT)
-		return 0;
-	if (r == 0)
-		r = artifact_rules(worker->rd, t, pov, note_same_rule, worker);
-	return r < 0 ? r : 1;
-}
-
-static int capture_files(struct worker *worker, const struct artifact_node *pov,
-			 int64_t dir)
-{
-	int r = 0;
-
-	for (int slot = 0; r >= 0 && slot < worker->run->model->n_slots;
-	     slot++) {
-		const struct model_table *t =
-			model_slot(worker->run->model, slot);
-
-		if (pov->marks[slot].change == 0)
-			continue;
-		r = keep_file(worker, t, pov, dir);
-		if (r == 0)
-			r = capture_file(worker, t, pov, dir,
-					 &pov->marks[slot]);
-	}
-	return r < 0 ? r : 0;
-}
-
-/* A POV that is registered may have lost its rows. */
-static int has_rows(struct worker *worker, const struct artifact_node *pov,
-		    bool *ret)
-{
-	int r = artifact_is_alive(worker->rd, pov);
-
-	if (r < 0 && r != -ENOENT)
-		return r;
-	*ret = r == 0;
-	return 0;
-}
-
-static int capture_pov(struct worker *worker, int64_t id)
-{
-	CLEANUP(artifact_node_deinit)
-	struct artifact_node pov = ARTIFACT_NODE_NULL;
-	struct run *run = worker->run;
-	int64_t values[MODEL_DIMS_MAX];
-	bool orphan = false;
-	int64_t dir;
-	int r;
-
-	r = artifact_pov(worker->rd, id, &pov);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	for (unsigned i = 0; r == 0 && i < pov.level; i++) {
-		r = find_value(worker, (int)i, &pov.values[i],
-			       &worker->values[i]);
-		values[i] = worker->values[i].id;
-		orphan |= worker->values[i].missing;
-	}
-	if (r == 0)
-		r = draft_pov(run->d, values, pov.level, &dir);
-	worker->n_rules = 0;
-	worker->any_rule = false;
-	if (r == 0 && orphan)
-		r = has_rows(worker, &pov, &orphan);
-	else if (r == 0) {
-		r = capture_files(worker, &pov, dir);
-		orphan = worker->n_rules > 0 && !worker->any_rule;
-	}
-	if (r == 0)
-		r = draft_examined(run->d, dir, orphan, worker->rules,
-				   worker->n_rules);
-	atomic_fetch_add(&run->w->progress.povs_done, 1);
-	return r;
-}
-
-/* 1: it is to be read. */
-static int setup_is_wanted(struct run *run, struct artifact_read *rd,
-			   const struct model_table *t,
-			   struct artifact_mark *ret)
-{
-	int r;
-
-	if (!run->c->setup || t->role != MODEL_SETUP)
-		return 0;
-	r = artifact_setup_mark(rd, t, ret);
-	if (r < 0)
-		return r;
-	if (run->c->afresh || ret->change > run->before.setup_change)
-		return 1;
-	r = draft_same_file(run->d, TREE_DIR_SETUP,
-			    run->c->tables[t - run->model->tables]);
-	return r == -ENOENT ? 1 : r;
-}
-
-static int capture_setup(struct worker *worker, const struct model_table *t)
-{
-	struct artifact_mark mark;
-	int r;
-
-	r = setup_is_wanted(worker->run, worker->rd, t, &mark);
-	if (r == 1)
-		r = capture_file(worker, t, NULL, TREE_DIR_SETUP, &mark);
-	return r;
-}
-
 /* 1: one was done; 0: nothing is left. */
 static int work_on_next(struct worker *worker)
 {
@@ -663,18 +284,15 @@ static int work_on_next(struct worker *worker)
 	size_t i = atomic_fetch_add(&run->next, 1);
 	int r;
 
-	if (is_stopped(run))
+	if (reading_is_stopped(run))
 		return -ECANCELED;
 	r = fault("capture-next");
 	if (r < 0)
 		return r;
-	if (i < run->model->n_tables)
-		r = capture_setup(worker, &run->model->tables[i]);
-	else if (i - run->model->n_tables < run->povs.n)
-		r = capture_pov(worker,
-				run->povs.list[i - run->model->n_tables]);
-	else
+	if (i >= (run->povs_turn ? run->povs.n : run->model->n_tables))
 		return 0;
+	r = run->povs_turn ? reading_pov(worker, run->povs.list[i])
+			   : reading_table(worker, &run->model->tables[i]);
 	return r < 0 ? r : 1;
 }
 
@@ -710,7 +328,7 @@ static void worker_task(struct pool_task *task, bool stopping)
 }
 
 /* All threads work; this one waits. */
-static int read_all(struct run *run, struct err *err)
+static int read_some(struct run *run, struct err *err)
 {
 	CLEANUP(freep) struct worker *workers = NULL;
 	unsigned n = run->n_reads;
@@ -720,6 +338,7 @@ static int read_all(struct run *run, struct err *err)
 	if (!workers)
 		return -ENOMEM;
 	run->n_working = n;
+	atomic_store(&run->next, 0);
 	for (unsigned i = 0; i < n; i++) {
 		workers[i].task.func = worker_task;
 		workers[i].run = run;
@@ -741,6 +360,35 @@ static int read_all(struct run *run, struct err *err)
 	if (run->error < 0 && run->err.text[0])
 		*err = run->err;
 	return run->error;
+}
+
+/* A POV's load rules are known once the passes are done. */
+static int read_all(struct run *run, struct err *err)
+{
+	int r = read_some(run, err);
+
+	run->povs_turn = true;
+	return r < 0 ? r : read_some(run, err);
+}
+
+/* Which tables are read in one pass. */
+static int find_scans(struct run *run)
+{
+	const struct model *m = run->model;
+	int r = 0;
+
+	run->scanned = calloc(m->n_tables ? m->n_tables : 1, sizeof(bool));
+	if (!run->scanned)
+		return -ENOMEM;
+	for (int slot = 0; r >= 0 && slot < m->n_slots && run->c->data;
+	     slot++) {
+		const struct model_table *t = model_slot(m, slot);
+
+		r = artifact_is_scattered(&run->reads[0], t, run->povs.list,
+					  run->povs.n);
+		run->scanned[t - m->tables] = r == 1;
+	}
+	return r < 0 ? r : 0;
 }
 
 static int number_tables(struct run *run)
@@ -816,6 +464,8 @@ static int prepare(struct run *run)
 		r = number_tables(run);
 	if (r == 0)
 		r = find_povs(run);
+	if (r == 0)
+		r = find_scans(run);
 	if (r == 0 && run->c->setup)
 		r = draft_all_setup(run->d);
 	if (r < 0)
@@ -864,6 +514,7 @@ int capture_run(struct work *w, struct draft *d, struct capture *c,
 		c->read = run.reads[0];
 	}
 	free(run.povs.list);
+	free(run.scanned);
 	pthread_cond_destroy(&run.cond);
 	lock_deinit(&run.lock);
 	return r;

@@ -1,7 +1,9 @@
 """output/ and snapshots/: what was exported, as trees."""
 import json
 import os
+import threading
 import time
+import zipfile
 
 import pytest
 
@@ -195,3 +197,54 @@ def test_live_file_is_the_stored_one(work, mounts, sales):
     after = outbox.files(again / "data")
     after.pop(b"SnapshotParams.json")
     assert after == before
+
+
+def test_exports_while_others_walk_the_tree(mnt, sales):
+    """Notices and requests must not wait for each other; nothing is torn."""
+    stop = threading.Event()
+    errors = []
+
+    def walk():
+        while not stop.is_set():
+            # What goes while it is listed is no error of the mount.
+            run("find", mnt / "output", mnt / "outbox", mnt / "snapshots",
+                mnt / "jobs", "-ls", check=False)
+
+    def read():
+        while not stop.is_set():
+            for name in os.listdir(mnt / "outbox"):
+                try:
+                    with zipfile.ZipFile(mnt / "outbox" / name) as z:
+                        bad = z.testzip()
+                except FileNotFoundError:
+                    continue
+                except (OSError, zipfile.BadZipFile) as e:
+                    bad = repr(e)
+                if bad:
+                    errors.append((name, bad))
+
+    threads = [threading.Thread(target=t) for t in (walk, walk, read, read)]
+    for t in threads:
+        t.start()
+    try:
+        for i in range(15):
+            sqlite(sales, f"UPDATE fact SET amount = {i} WHERE location_id ="
+                   f" {i % 3 + 1}",
+                   f"INSERT OR IGNORE INTO location VALUES({i + 10}, 'N{i}')",
+                   "INSERT INTO fact(location_id, category_id, period)"
+                   f" VALUES({i + 10}, 1, '2026-01')",
+                   f"DELETE FROM fact WHERE location_id = {i + 8}")
+            export(mnt, f"incremental file=z{i % 4} overwrite=yes")
+            assert (mnt / f"output/N{i}/Actual/2026-01/fact.csv").exists()
+            if i > 2:
+                assert not (mnt / f"output/N{i - 2}").exists()
+            if i % 5 == 4:
+                os.unlink(mnt / f"outbox/z{i % 4}.zip")
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    assert not errors
+    run("diff", "-rq", "--exclude=pov.json", "--exclude=process_status.csv",
+        "--exclude=SnapshotParams.json", "--exclude=Lima", mnt / "data",
+        mnt / "output")

@@ -79,6 +79,28 @@ NODISCARD int artifact_rules(struct artifact_read *rd,
 			     const struct artifact_node *pov,
 			     artifact_value_func_t func, void *arg);
 
+/*
+ * All rows of a data or status table in one sorted pass, POV by POV, each as
+ * artifact_rows() gives it. begin is asked for each: 1: it is wanted; 0: it is
+ * passed over; or an error. end is told how many rows it had.
+ */
+struct artifact_scan {
+	int (*begin)(int64_t pov, void *arg);
+	int (*end)(int64_t pov, int64_t rows, void *arg);
+	struct artifact_sink sink;
+};
+NODISCARD int artifact_scan(struct artifact_read *rd,
+			    const struct model_table *t,
+			    const struct artifact_scan *scan, struct err *err);
+
+/*
+ * 1: a pass over all of a table is cheaper than reading these n POVs one by
+ * one, because no index leads to their rows, or these lie scattered; 0.
+ */
+NODISCARD int artifact_is_scattered(struct artifact_read *rd,
+				    const struct model_table *t,
+				    const int64_t *povs, size_t n);
+
 /* The largest key of the process table; NULL without one. arena owns it. */
 NODISCARD int artifact_last_process(struct artifact_read *rd,
 				    struct arena *arena, struct value *ret);

@@ -90,6 +90,12 @@ NODISCARD int draft_povs_of(struct draft *d, int64_t value,
  */
 NODISCARD int draft_examined(struct draft *d, int64_t pov, bool orphan,
 			     const int64_t *rules, size_t n_rules);
+/* A load rule that rows of a POV name, told before it is examined. */
+NODISCARD int draft_rule(struct draft *d, int64_t pov, int64_t rule);
+/* Those that this draft was told of. func returns 0 or an error. */
+typedef int (*draft_rule_func_t)(int64_t rule, bool missing, void *arg);
+NODISCARD int draft_rules_of(struct draft *d, int64_t pov,
+			     draft_rule_func_t func, void *arg);
 /* Everything was looked at: POVs that were not are gone. */
 NODISCARD int draft_all_povs(struct draft *d);
 /* Likewise setup/: tables that are not put in are gone. */

@@ -112,3 +112,11 @@ SELECT id FROM dir
 WHERE orphan = 1 AND id NOT IN (SELECT dir FROM temp.staged_pov)
 UNION ALL
 SELECT dir FROM temp.staged_pov WHERE orphan = 1
+
+-- name: draft_rules_of
+SELECT r.value, coalesce(n.missing, v.missing, w.missing, 0)
+FROM temp.staged_rule r
+LEFT JOIN temp.staged_name n ON n.value = r.value
+LEFT JOIN value v ON v.id = r.value
+LEFT JOIN temp.staged_value w ON w.id = r.value
+WHERE r.dir = ?1
