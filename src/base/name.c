@@ -133,10 +133,19 @@ static bool is_dots(const char *s, size_t n)
 	       (n == 2 && s[0] == '.' && s[1] == '.');
 }
 
+/* The one document that stands among directories of values. */
+static bool is_document(const char *s, size_t n)
+{
+	static const char name[] = "SnapshotParams.json";
+
+	return n == sizeof(name) - 1 && memcmp(s, name, n) == 0;
+}
+
 static void add_text(struct writer *w, const char *text, size_t n)
 {
 	const uint8_t *s = (const uint8_t *)text;
 	bool dots = is_dots(text, n);
+	bool document = is_document(text, n);
 	bool escape;
 	size_t len;
 
@@ -144,7 +153,7 @@ static void add_text(struct writer *w, const char *text, size_t n)
 		add_plain(w, "%");
 	for (size_t i = 0; i < n && !w->overflow; i += len) {
 		len = next_unit(s + i, n - i, &escape);
-		add_unit(w, s + i, len, escape || dots);
+		add_unit(w, s + i, len, escape || dots || (document && i == 0));
 		if (w->len <= CUT_MAX)
 			w->cut = w->len;
 	}

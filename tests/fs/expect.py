@@ -149,6 +149,8 @@ def name_text(v):
     text = field(v, "NONE") if not isinstance(v, Text) else bytes(v)
     if text in (b".", b".."):
         return text.replace(b".", b"%2E")
+    if text == b"SnapshotParams.json":
+        return b"%53" + text[1:]
     if not text:
         return b"%"
     out = b""

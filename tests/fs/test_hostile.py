@@ -79,7 +79,7 @@ def literal(v):
 
 
 STRINGS = [
-    "", ".", "..", "...", "/", "//", "a/b", "../../etc/passwd", "/etc/passwd",
+    "", ".", "..", "...", "SnapshotParams.json", "/", "//", "a/b", "../../etc/passwd", "/etc/passwd",
     "./x", "a\nb", "\n", "\r\n", "\t", "\x01", "\x1f", "\x7f", "\x80", "\x85",
     "\xa0", "a\0b", "\0", "%", "%%", "%null", "%41", "A", "%2F", "%2f", "%~",
     "%~1", "x%~1", "x%~'1'", "x", "x%~%null", "%~%~", "null", "NULL", "5",

@@ -69,6 +69,7 @@ static void test_make_encodes_what_a_path_cannot_carry(void **state)
 		{"", "%"},
 		{".", "%2E"},
 		{"..", "%2E%2E"},
+		{"SnapshotParams.json", "%53napshotParams.json"},
 		{"...", "..."},
 		{".a", ".a"},
 		{"a.", "a."},

@@ -8,7 +8,8 @@
  * as \x and hex) is taken byte by byte; what a path cannot carry is written
  * as %XX with upper-case hex digits: '/', '%', control characters (C0, DEL,
  * and C1 as UTF-8), bytes that are not part of valid UTF-8 (RFC 3629), and
- * the dots of the names "." and "..". The empty text is "%", NULL is "%null".
+ * the dots of the names "." and "..", the first letter of
+ * "SnapshotParams.json". The empty text is "%", NULL is "%null".
  *
  * A '%' in a name is thus always followed by two upper-case hex digits,
  * by "null", by '~', or, where it is all of a text, by the end of that text
