@@ -15,6 +15,7 @@
 
 #include "outboxfs/base/number.h"
 #include "outboxfs/base/utf8.h"
+#include "outboxfs/format/json-check.h"
 #include "outboxfs/format/json.h"
 
 #define FILE_BYTES_MAX    255 /* NAME_MAX of Linux */
@@ -618,34 +619,10 @@ static void free_json(struct json_object **o)
 	json_object_put(*o);
 }
 
-/* What json-c does not tell: doubled keys, and NULs in them. */
-struct scan {
-	size_t n_keys; /* of an object without objects in it */
-	bool has_nul;
-};
-
-static struct scan scan_json(const char *s, size_t n)
-{
-	struct scan ret = {.n_keys = 0};
-	bool quoted = false;
-
-	for (size_t i = 0; i < n; i++) {
-		if (s[i] == '"')
-			quoted = !quoted;
-		else if (!quoted && s[i] == ':')
-			ret.n_keys++;
-		else if (s[i] == '\\') {
-			if (n - i >= 6 && memcmp(s + i, "\\u0000", 6) == 0)
-				ret.has_nul = true;
-			i++;
-		}
-	}
-	return ret;
-}
-
 static int set_member(struct parse *p, const char *key, struct json_object *o)
 {
 	struct item item = {.key = key};
+	size_t n;
 
 	if (has_control(key, strlen(key), ""))
 		return err_set(p->err, -EINVAL, "a control character in a key");
@@ -673,7 +650,9 @@ static int set_member(struct parse *p, const char *key, struct json_object *o)
 	}
 	if (!item.value)
 		return -ENOMEM;
-	if (has_control(item.value, strlen(item.value), ""))
+	n = item.form == FORM_TEXT ? (size_t)json_object_get_string_len(o)
+				   : strlen(item.value);
+	if (has_control(item.value, n, ""))
 		return err_set(p->err, -EINVAL,
 			       "'%s': a control character in a value",
 			       show(key).text);
@@ -709,13 +688,14 @@ static int read_json(struct parse *p, const char *text, size_t n,
 static int parse_json(struct parse *p, const char *text, size_t n)
 {
 	CLEANUP(free_json) struct json_object *root = NULL;
-	struct scan scan = scan_json(text, n);
 	int r;
 
-	if (scan.has_nul || has_control(text, n, "\t\r\n"))
+	if (has_control(text, n, "\t\r\n"))
 		return err_set(p->err, -EINVAL,
 			       "a control character in a command; write text");
 	r = read_json(p, text, n, &root);
+	if (r == 0)
+		r = json_check(text, n, p->err);
 	if (r < 0)
 		return r;
 	json_object_object_foreach(root, key, val)
@@ -724,9 +704,6 @@ static int parse_json(struct parse *p, const char *text, size_t n)
 		if (r < 0)
 			return r;
 	}
-	if (scan.n_keys != (size_t)json_object_object_length(root))
-		return err_set(p->err, -EINVAL,
-			       "a key is given twice in the JSON object");
 	return 0;
 }
 

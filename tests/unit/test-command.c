@@ -231,7 +231,7 @@ static void test_json_refusals(void **state)
 		{"{\"type\":\"incremental\",\"base\":99999999999999999999}",
 		 "from 1"},
 		{"{\"type\":\"all\",\"file\":\"a\\u0000b\"}", "control"},
-		{"{\"type\":\"all\",\"fil\\u0000e\":\"a\"}", "control"},
+		{"{\"type\":\"all\",\"fil\\u0000e\":\"a\"}", "NUL"},
 		{"{\"type\":\"all\",\"file\":\"a\\nb\"}", "control"},
 		{"{\"type\":\"all\",\"file\":\"a\nb\"}", ""},
 		{"[\"all\"]", "nothing to export"},
