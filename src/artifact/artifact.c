@@ -4,8 +4,9 @@
  * another one, and handing out consistent reads.
  *
  * What a connection remembers (db_note) is the data_version at which it found
- * no open marks and the schema unchanged; while that stands, beginning a read
- * costs one pragma.
+ * no open marks and the schema unchanged, and whether there were labels that
+ * have changed (the lowest bit); while that stands, beginning a read costs one
+ * pragma.
  */
 #include "outboxfs/artifact/artifact.h"
 
@@ -369,12 +370,16 @@ static int look(struct artifact_read *rd, bool patient, int64_t before,
 	int64_t *seen = db_note(rd->db);
 	int64_t version;
 	int64_t schema;
+	int64_t labels;
 	int64_t open;
 	int r;
 
 	r = read_version(rd->db, Q_DATA_VERSION, &version);
-	if (r < 0 || version == *seen)
+	if (r < 0)
 		return r;
+	rd->has_labels = *seen & 1;
+	if (version == *seen >> 1)
+		return 0;
 	r = read_version(rd->db, Q_SCHEMA_VERSION, &schema);
 	if (r == 0 && schema != w->schema_version)
 		return -ESTALE;
@@ -382,10 +387,13 @@ static int look(struct artifact_read *rd, bool patient, int64_t before,
 		r = check_timeline(rd, before);
 	if (r == 0)
 		r = read_version(rd->db, Q_OPEN, &open);
+	if (r == 0)
+		r = read_version(rd->db, Q_HAS_LABELS, &labels);
 	if (r < 0)
 		return r;
+	rd->has_labels = labels;
 	if (!open) {
-		*seen = version;
+		*seen = version << 1 | labels;
 		return 0;
 	}
 	if (!patient)
@@ -422,6 +430,7 @@ static int begin_on(struct artifact *a, struct artifact_world *w, bool patient,
 		r = db_begin(rd->db, &txn);
 		if (r < 0)
 			return r;
+		rd->has_labels = true; /* unless look() knows better */
 		if (rd->unsettled)
 			return 0;
 		r = look(rd, patient, before, err);
@@ -429,6 +438,7 @@ static int begin_on(struct artifact *a, struct artifact_world *w, bool patient,
 			return r;
 	}
 	r = db_begin(rd->db, &txn);
+	rd->has_labels = true;
 	rd->unsettled = true;
 	return r;
 }

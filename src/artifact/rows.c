@@ -101,14 +101,48 @@ static int label_mark(struct artifact_read *rd, unsigned dim,
 	int r;
 
 	*ret = (struct artifact_mark){0};
-	r = db_stmt(rd->db, Q_LABEL_MARK, &stmt);
-	if (r < 0)
-		return r;
-	sqlite3_bind_int64(stmt, 1, dim);
-	r = value_bind(stmt, 2, value);
+	r = db_stmt(rd->db, Q_LABEL_MARK + dim, &stmt);
+	if (r == 0)
+		r = value_bind(stmt, 1, value);
 	if (r == 0)
 		r = read_mark(stmt, ret);
 	return r < 0 ? r : 0;
+}
+
+/* 1: the label has changed, and that could not be folded. */
+static int label_is_open(struct artifact_read *rd, unsigned dim,
+			 const struct value *value)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(rd->db, Q_OPEN_LABEL + dim, &stmt);
+	if (r == 0)
+		r = value_bind(stmt, 1, value);
+	return r < 0 ? r : db_step(stmt);
+}
+
+int read_label_marks(struct artifact_read *rd, struct artifact_node *pov)
+{
+	for (unsigned i = 0; rd->has_labels && i < pov->level; i++) {
+		struct artifact_mark mark;
+		int r;
+
+		if (!rd->model->dims[i].table)
+			continue;
+		r = label_mark(rd, i, &pov->values[i], &mark);
+		if (r < 0)
+			return r;
+		if (mark.change > pov->label.change)
+			pov->label.change = mark.change;
+		if (mark.time > pov->label.time)
+			pov->label.time = mark.time;
+		r = rd->unsettled ? label_is_open(rd, i, &pov->values[i]) : 0;
+		if (r < 0)
+			return r;
+		pov->label_open |= r == 1;
+	}
+	return 0;
 }
 
 int artifact_label(struct artifact_read *rd, unsigned dim,

@@ -25,7 +25,7 @@ enum query {
 	Q_POV_ADD,
 	Q_POV_COUNT,
 	Q_TABLE,
-	Q_LABEL_MARK,
+	Q_HAS_LABELS, /* has any label ever changed? */
 	Q_CHANGE_NEXT,
 	Q_CHANGE_TIME,
 	Q_POV_LIVE,
@@ -45,7 +45,9 @@ enum query {
 	Q_NEAR_LABEL = Q_NEAR + MODEL_DIMS_MAX, /* + dim: keys by prefix */
 	Q_DIRS_AT = Q_NEAR_LABEL + MODEL_DIMS_MAX,      /* + level */
 	Q_TOUCH_LEVEL = Q_DIRS_AT + MODEL_DIMS_MAX,     /* + level */
-	Q_OPEN_MARK = Q_TOUCH_LEVEL + MODEL_DIMS_MAX,   /* + slot */
+	Q_LABEL_MARK = Q_TOUCH_LEVEL + MODEL_DIMS_MAX,  /* + dim */
+	Q_OPEN_LABEL = Q_LABEL_MARK + MODEL_DIMS_MAX,   /* + dim */
+	Q_OPEN_MARK = Q_OPEN_LABEL + MODEL_DIMS_MAX,    /* + slot */
 	Q_UNREGISTERED = Q_OPEN_MARK + MODEL_SLOTS_MAX, /* + slot */
 	Q_FOLD_READ = Q_UNREGISTERED + MODEL_SLOTS_MAX, /* + slot */
 	Q_FOLD_DONE = Q_FOLD_READ + MODEL_SLOTS_MAX,    /* + slot */
@@ -119,6 +121,10 @@ NODISCARD int query_build(struct artifact_world *w);
 
 /* fold.c: 1: nothing is open any more; 0: the lock could not be had. */
 NODISCARD int fold(struct artifact_world *w, int busy_ms, struct err *err);
+
+/* rows.c: fills in what a POV's labels say about its times. */
+NODISCARD int read_label_marks(struct artifact_read *rd,
+			       struct artifact_node *pov);
 
 /* The writer's connection; writer_lock is held. */
 NODISCARD int world_writer_locked(struct artifact_world *w, struct err *err);

@@ -56,6 +56,7 @@ struct artifact_read {
 	 */
 	bool unsettled;
 	uint64_t generation; /* of the database; see artifact_generation() */
+	bool has_labels;     /* private: some label has ever changed */
 	struct artifact_world *world; /* private */
 	struct db *db;                /* private */
 };
@@ -83,6 +84,13 @@ struct artifact_node {
 	struct value values[MODEL_DIMS_MAX];
 	wall_s_t time;                               /* modified */
 	struct artifact_mark marks[MODEL_SLOTS_MAX]; /* POV: by slot */
+	/*
+	 * POV: when a label of its values changed last, or zeros. A path may
+	 * have stood for another POV before that, so no file of this one shows
+	 * an earlier time.
+	 */
+	struct artifact_mark label;
+	bool label_open; /* and one has changed that could not be folded */
 };
 
 #define ARTIFACT_NODE_NULL          \
