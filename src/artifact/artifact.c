@@ -266,6 +266,37 @@ static bool is_same(const struct identity *former, struct artifact_world *w)
 		strcmp(now.timeline, former->next_timeline) == 0);
 }
 
+static bool is_news_locked(struct artifact *a, const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a */
+
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 0x100000001b3ULL;
+	for (unsigned i = 0; i < ARRAY_SIZE(a->said) && i < a->n_said; i++)
+		if (a->said[i] == hash)
+			return false;
+	a->said[a->n_said++ % ARRAY_SIZE(a->said)] = hash;
+	return true;
+}
+
+bool artifact_is_news(struct artifact *a, const struct err *why)
+{
+	LOCK_SCOPE(&a->lock);
+
+	return is_news_locked(a, why->text);
+}
+
+/* The database is the one that it was, but cannot be read. Returns r. */
+static int fail(struct artifact *a, int r, struct err *err)
+{
+	if (r != -EBADMSG && r != -EIO && r != -ENOENT)
+		return r;
+	(void)explain(a->path, r, err);
+	if (artifact_is_news(a, err))
+		log_err("%s", err_text(err, r));
+	return r;
+}
+
 /* Puts another world in the place of old, if nobody has done so already. */
 static int reopen(struct artifact *a, const struct artifact_world *old,
 		  struct err *err)
@@ -285,10 +316,14 @@ static int reopen(struct artifact *a, const struct artifact_world *old,
 	lock_drop(&a->lock);
 
 	r = world_open(a, &fresh, &why);
+	if (r < 0)
+		(void)explain(a->path, r, &why);
 
 	lock_take(&a->lock);
 	/* Everybody who asks tries again; only what is new is worth a line. */
-	news = old || r == 0 || strcmp(why.text, a->why.text) != 0;
+	if (r == 0)
+		a->n_said = 0;
+	news = r == 0 || is_news_locked(a, why.text);
 	gone = a->world;
 	a->world = fresh;
 	if (gone)
@@ -297,7 +332,6 @@ static int reopen(struct artifact *a, const struct artifact_world *old,
 		a->generation++;
 	if (fresh)
 		fresh->generation = a->generation;
-	a->why = why;
 	lock_drop(&a->lock);
 
 	if (news && r < 0)
@@ -463,7 +497,7 @@ int artifact_read_begin(struct artifact *a, bool patient,
 			if (r == -EBUSY && !patient)
 				return -EWOULDBLOCK;
 			if (r != -ESTALE)
-				return r;
+				return fail(a, r, err);
 		} else {
 			world_unref(w);
 		}

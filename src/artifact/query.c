@@ -481,6 +481,13 @@ static int build_pov(struct artifact_world *w, struct buf *b)
 	return set(w, Q_POV_ADD, b);
 }
 
+void query_put_scan(struct buf *b, const char *table)
+{
+	buf_puts(b, "SELECT * FROM ");
+	db_quote_name(b, table);
+	buf_puts(b, " NOT INDEXED");
+}
+
 int query_build(struct artifact_world *w)
 {
 	CLEANUP(buf_deinit) struct buf b = BUF_NULL;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "outboxfs/artifact/artifact.h"
+#include "outboxfs/base/buf.h"
 #include "outboxfs/base/lock.h"
 #include "outboxfs/db/db.h"
 
@@ -112,9 +113,13 @@ struct artifact {
 	struct lock lock;
 	struct artifact_world *world; /* a reference, or NULL: see why */
 	struct identity former;       /* of the last world */
-	struct err why;               /* why there is no world */
+	uint64_t said[16];            /* reasons that were logged, as hashes */
+	unsigned n_said;
 	uint64_t generation;
 };
+
+/* query.c: reads all rows of a table, in the order of its pages. */
+void query_put_scan(struct buf *b, const char *table);
 
 /* query.c: the text of all statements of a model. -ENOMEM. */
 NODISCARD int query_build(struct artifact_world *w);
@@ -125,6 +130,12 @@ NODISCARD int fold(struct artifact_world *w, int busy_ms, struct err *err);
 /* rows.c: fills in what a POV's labels say about its times. */
 NODISCARD int read_label_marks(struct artifact_read *rd,
 			       struct artifact_node *pov);
+
+/*
+ * rows.c: says in err of a database that cannot be read what it is, and what
+ * to do; r is not always about that, and then err stays. Returns r.
+ */
+int explain(const char *path, int r, struct err *err);
 
 /* The writer's connection; writer_lock is held. */
 NODISCARD int world_writer_locked(struct artifact_world *w, struct err *err);

@@ -19,6 +19,7 @@
 
 #include "fs/known.h"
 #include "fs/node.h"
+#include "fs/trouble.h"
 #include "fs/version.h"
 #include "outboxfs/artifact/artifact.h"
 #include "outboxfs/base/buf.h"
@@ -64,6 +65,8 @@ struct mount {
 	struct text status;
 	struct handle *handles; /* open files; under texts_lock */
 
+	struct troubles troubles;
+
 	struct watch *watch;
 };
 
@@ -91,7 +94,7 @@ struct call {
 	struct version *handle; /* of an open file, or NULL */
 	bool has_fi;
 	struct fuse_file_info fi;
-	struct err err; /* why the database cannot be read */
+	struct err err; /* why the database, or this of it, cannot be read */
 	int why;        /* the same as -errno; 0: it can */
 	char name[NAME_BYTES_MAX + 1];
 };

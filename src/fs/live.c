@@ -128,7 +128,9 @@ static int render_rows(struct call *call, struct artifact_read *rd,
 	}
 	if (!call->patient && r == -ECANCELED)
 		r = -EWOULDBLOCK;
-	if (r < 0 && r != -EINTR && r != -EWOULDBLOCK)
+	if (r == -EIO || r == -EBADMSG)
+		call->err = err; /* trouble_check() logs it, once */
+	else if (r < 0 && r != -EINTR && r != -EWOULDBLOCK)
 		log_err("%s", err_text(&err, r));
 	return r;
 }

@@ -522,12 +522,14 @@ static int call_try(struct call *call)
 		r = -EIO;
 	call->why = r;
 	if (r == 0)
+		call->err = (struct err)ERR_NULL; /* of an earlier try */
+	if (r == 0)
 		r = refresh(call, &rd);
 	else if (needs_no_database(call) &&
 		 (r != -EWOULDBLOCK || !looks_up_text(call)))
 		r = 0;
 	if (r == 0)
-		r = runs[call->op](call, &rd);
+		r = trouble_check(call, &rd, runs[call->op](call, &rd));
 	/* An impatient read gives up by itself when it gets long. */
 	return r == -ECANCELED && !call->patient ? -EWOULDBLOCK : r;
 }

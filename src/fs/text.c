@@ -255,28 +255,35 @@ static void put_model(struct json *j, const struct model *m)
 	json_end_object(j);
 }
 
-static int put_counts(struct artifact_read *rd, struct json *j)
-{
-	const struct model *m = rd->model;
+struct counts {
 	int64_t change;
 	int64_t povs;
+};
+
+/* -EIO, -EBADMSG: they cannot be read, and trouble_get() says why. */
+static int count(struct call *call, struct artifact_read *rd,
+		 struct counts *ret)
+{
 	int r;
 
-	r = artifact_change(rd, &change);
+	r = artifact_change(rd, &ret->change);
 	if (r == 0)
-		r = artifact_count_povs(rd, &povs);
-	if (r < 0)
-		return r;
+		r = artifact_count_povs(rd, &ret->povs);
+	return r < 0 ? trouble_check(call, rd, r) : 0;
+}
+
+static void put_counts(const struct model *m, const struct counts *counts,
+		       struct json *j)
+{
 	json_key(j, "counts");
 	json_begin_object(j);
 	json_key_int(j, "setup_tables",
 		     (int64_t)(m->n_tables - (size_t)m->n_slots));
 	json_key_int(j, "data_tables", m->n_slots);
-	json_key_int(j, "povs", povs);
+	json_key_int(j, "povs", counts->povs);
 	json_end_object(j);
-	json_key_int(j, "last_change", change);
+	json_key_int(j, "last_change", counts->change);
 	json_key_null(j, "last_snapshot");
-	return 0;
 }
 
 static void put_health(struct json *j, const struct call *call,
@@ -284,10 +291,14 @@ static void put_health(struct json *j, const struct call *call,
 {
 	const char *health = "ok";
 	const char *message = NULL;
+	struct err why;
 
 	if (!rd->model) {
 		health = "error";
 		message = err_text(&call->err, -EIO);
+	} else if (trouble_get(call->mount, rd->generation, &why)) {
+		health = "error";
+		message = why.text;
 	} else if (rd->unsettled) {
 		health = "waiting";
 		message =
@@ -307,8 +318,14 @@ static int put_status(struct call *call, struct artifact_read *rd,
 	struct mount *mount = call->mount;
 	struct json j = JSON_INIT(b);
 	char time[CLOCK_TEXT_BYTES];
+	struct counts counts;
 	int r = 0;
 
+	if (rd->model)
+		r = count(call, rd, &counts);
+	/* What cannot be counted is left out: the rest says why. */
+	if (r < 0 && r != -EIO && r != -EBADMSG)
+		return r;
 	json_begin_object(&j);
 	put_health(&j, call, rd);
 	json_key_string(&j, "database", mount->database);
@@ -316,10 +333,9 @@ static int put_status(struct call *call, struct artifact_read *rd,
 	json_key_int(&j, "process", getpid());
 	if (rd->model) {
 		put_model(&j, rd->model);
-		r = put_counts(rd, &j);
+		if (r == 0)
+			put_counts(rd->model, &counts, &j);
 	}
-	if (r < 0)
-		return r;
 	json_key(&j, "space");
 	json_begin_object(&j);
 	json_key_int(&j, "store_bytes", store_bytes(mount->store));

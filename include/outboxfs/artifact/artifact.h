@@ -181,6 +181,16 @@ NODISCARD int artifact_rows(struct artifact_read *rd,
 			    const struct artifact_sink *sink, int64_t *ret_rows,
 			    struct err *err);
 
+/*
+ * After -EBADMSG or -EIO, r: err becomes what is damaged, and what to do. Where
+ * err is empty, tables are searched for the damage, for a second at most.
+ * Returns r.
+ */
+int artifact_explain(struct artifact_read *rd, int r, struct err *err);
+
+/* Is this reason worth a line in the log: was it not said of this database? */
+bool artifact_is_news(struct artifact *a, const struct err *why);
+
 /* The last change number given out. */
 NODISCARD int artifact_change(struct artifact_read *rd, int64_t *ret);
 /* Registered POVs, with rows or once with rows. Counts an index. */
