@@ -17,6 +17,7 @@
 
 #include <stdatomic.h>
 
+#include "fs/again.h"
 #include "fs/known.h"
 #include "fs/node.h"
 #include "fs/trouble.h"
@@ -66,6 +67,7 @@ struct mount {
 	struct handle *handles; /* open files; under texts_lock */
 
 	struct troubles troubles;
+	struct again again;
 
 	struct watch *watch;
 };
@@ -87,6 +89,7 @@ struct call {
 	fuse_req_t req;
 	enum call_op op;
 	bool patient;
+	bool again; /* the version that ino names is new enough; again.c */
 	mono_us_t deadline; /* for -EALREADY; 0: it did not happen yet */
 	fuse_ino_t ino;
 	size_t size;

@@ -43,6 +43,7 @@ static struct call *call_new(fuse_req_t req, enum call_op op, fuse_ino_t ino)
 	call->req = req;
 	call->op = op;
 	call->ino = ino;
+	call->again = again_begin(call);
 	return call;
 }
 
@@ -121,6 +122,8 @@ static int run_lookup(struct call *call, struct artifact_read *rd)
 	if (is_fleeting(&facts.node)) {
 		e.attr_timeout = FLEETING_TIMEOUT;
 		e.entry_timeout = FLEETING_TIMEOUT;
+	} else if (ops->facts) {
+		again_found(call, e.ino);
 	}
 	fuse_reply_entry(call->req, &e);
 	return 0;
@@ -137,6 +140,19 @@ static int reply_version(struct call *call, const struct version *v)
 			call->mount->options->kernel_cache ? FOREVER_TIMEOUT
 							   : 0);
 	return 0;
+}
+
+/* The same of the version that the node id names, if it is there. */
+static int getattr_version(struct call *call)
+{
+	struct version *v;
+	int r;
+
+	if (versions_find(call->mount->versions, call->ino, &v) < 0)
+		return -ESTALE;
+	r = reply_version(call, v);
+	versions_unref(call->mount->versions, v);
+	return r;
 }
 
 static int getattr_dir(struct call *call, struct artifact_read *rd,
@@ -163,7 +179,6 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 	struct node node = node_unpack(call->ino);
 	const struct node_ops *ops = node_ops(node.kind);
 	bool is_open = versions_is_open(m->versions, call->ino);
-	struct version *v;
 	struct facts facts;
 	struct stat st;
 	int r;
@@ -172,13 +187,10 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 		return -ESTALE;
 	if (!ops->facts)
 		return getattr_dir(call, rd, &node);
-	if (is_fleeting(&node)) {
-		if (versions_find(m->versions, call->ino, &v) < 0)
-			return -ESTALE;
-		r = reply_version(call, v);
-		versions_unref(m->versions, v);
-		return r;
-	}
+	if (is_fleeting(&node))
+		return getattr_version(call);
+	if (call->again && getattr_version(call) == 0)
+		return 0;
 	r = ops->facts(call, rd, &node, &facts);
 	if (r == 0 && facts.node.tag == node.tag) {
 		fill_attr(m, &node, facts.size, facts.time, &st);
@@ -190,11 +202,7 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 	/* An older one: fine for who has it open, not for a path. */
 	if (!is_open && !m->options->kernel_cache)
 		return r == 0 || r == -ENOENT ? -ESTALE : r;
-	if (versions_find(m->versions, call->ino, &v) < 0)
-		return -ESTALE;
-	r = reply_version(call, v);
-	versions_unref(m->versions, v);
-	return r;
+	return getattr_version(call);
 }
 
 /*
@@ -214,6 +222,8 @@ static int get_version(struct call *call, struct artifact_read *rd,
 		return -ESTALE;
 	if (!ops->facts)
 		return -EISDIR;
+	if (call->again && versions_find(vs, call->ino, ret) == 0)
+		return 0;
 	/* It was rendered for the lookup just before. */
 	if (is_fleeting(&node)) {
 		if (versions_find(vs, call->ino, ret) < 0)
@@ -447,6 +457,7 @@ static int run_readdir(struct call *call, struct artifact_read *rd)
 		r = ops->list(call, rd, &node, call->off, &l);
 	if (r < 0)
 		return r;
+	again_listed(call);
 	fuse_reply_buf(call->req, l.data, l.used);
 	return 0;
 }
@@ -571,8 +582,10 @@ static void call_run(struct call *call)
 		call_submit(call);
 		return;
 	}
-	if (r < 0)
+	if (r < 0) {
+		again_failed(call, r);
 		fuse_reply_err(call->req, reply_errno(r));
+	}
 	atomic_fetch_add(&call->mount->n_calls, 1);
 	free(call);
 }
@@ -599,6 +612,7 @@ void call_submit(struct call *call)
 		(struct pool_task){.func = call_task, .due = call->task.due};
 	r = pool_submit(call->mount->pool, &call->task);
 	if (r < 0) {
+		again_failed(call, r);
 		fuse_reply_err(call->req, -r);
 		free(call);
 	}

@@ -1,6 +1,10 @@
 """An open or a stat after a commit by another program shows that commit."""
+import errno
 import os
 import sqlite3
+import subprocess
+import sys
+import time
 
 from outbox import files, sqlite, tree
 
@@ -46,3 +50,52 @@ def test_open_file_keeps_the_bytes_it_was_opened_with(mnt, sales):
         while piece := file.read(7):
             rest += piece
     assert start + rest == old
+
+
+class Writer:
+    """Another program that commits to one row as fast as it can."""
+
+    CODE = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
+db.execute("PRAGMA synchronous=OFF")
+print(flush=True)
+i = 0
+while True:
+    i += 1
+    db.execute("UPDATE fact SET note = ? WHERE id = 2", (f"w{i:09}",))
+"""
+
+    def __init__(self, db):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self.CODE, str(db)],
+            stdout=subprocess.PIPE)
+        self.process.stdout.readline()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def test_open_succeeds_however_often_the_file_changes(mnt, sales):
+    """The kernel walks a path again once; a commit comes in between."""
+    path = mnt / PARIS / "fact.csv"
+    stale, seen = 0, set()
+    with Writer(sales):
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                with open(path, "rb") as file:
+                    data = file.read()
+                    assert len(data) == os.stat(file.fileno()).st_size
+                seen.add(data)
+                os.stat(path)
+            except OSError as e:
+                assert e.errno == errno.ESTALE
+                stale += 1
+    assert len(seen) > 100
+    assert stale == 0
