@@ -118,10 +118,15 @@ static int run_lookup(struct call *call, struct artifact_read *rd)
 		       call->mount->attr_timeout, &e);
 	if (r < 0)
 		return r;
-	/* Good for the open that follows; the next to ask gets another. */
+	/*
+	 * Good for the walk that asks; the next to ask gets another. For a text
+	 * of ours, a moment does not matter.
+	 */
 	if (is_fleeting(&facts.node)) {
+		bool text = !(facts.node.tag & NODE_TAG_PROVISIONAL);
+
 		e.attr_timeout = FLEETING_TIMEOUT;
-		e.entry_timeout = FLEETING_TIMEOUT;
+		e.entry_timeout = text ? FLEETING_TIMEOUT : 0;
 	} else if (ops->facts) {
 		again_found(call, e.ino);
 	}

@@ -99,3 +99,40 @@ def test_open_succeeds_however_often_the_file_changes(mnt, sales):
                 stale += 1
     assert len(seen) > 100
     assert stale == 0
+
+
+def test_own_commits_show_while_others_change_the_file(mnt, sales):
+    """What is tolerated for a walk is not tolerated for the next call."""
+    path = mnt / PARIS / "fact.csv"
+    own = sqlite3.connect(sales, isolation_level=None, timeout=20)
+    own.execute("PRAGMA synchronous=OFF")
+
+    def commit(note):
+        own.execute("UPDATE fact SET note = ? WHERE id = 1", (note,))
+
+    before = [lambda: None, lambda: os.stat(path), lambda: os.access(path, 4),
+              lambda: os.access(path, 0), path.read_bytes,
+              lambda: os.listdir(path.parent),
+              lambda: list(os.scandir(path.parent))]
+    stale = 0
+    with Writer(sales):
+        end = time.monotonic() + 10
+        i = 0
+        while time.monotonic() < end:
+            i += 1
+            try:
+                before[i % len(before)]()
+                before[i // 7 % len(before)]()
+                commit(f"own{i};")
+                with open(path, "rb") as file:
+                    data = file.read()
+                assert f"own{i};".encode() in data
+                commit(f"own{i};" + "x" * (i % 50 + 1))
+                if b",w0" in data:  # the other's row keeps its length
+                    size = os.stat(path).st_size
+                    assert size == len(data) + i % 50 + 1
+            except OSError as e:
+                assert e.errno == errno.ESTALE
+                stale += 1
+    own.close()
+    assert i > 50 and stale <= i / 100
