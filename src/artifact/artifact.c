@@ -4,8 +4,9 @@
  * another one, and handing out consistent reads.
  *
  * What a connection remembers (db_note) is the data_version at which it found
- * no open marks and the schema unchanged; while that stands, beginning a read
- * costs one pragma.
+ * no open marks and the schema unchanged, and whether there were labels that
+ * have changed (the lowest bit); while that stands, beginning a read costs one
+ * pragma.
  */
 #include "outboxfs/artifact/artifact.h"
 
@@ -297,6 +298,37 @@ static bool is_same(const struct identity *former, struct artifact_world *w)
 		strcmp(now.timeline, former->next_timeline) == 0);
 }
 
+static bool is_news_locked(struct artifact *a, const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a */
+
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 0x100000001b3ULL;
+	for (unsigned i = 0; i < ARRAY_SIZE(a->said) && i < a->n_said; i++)
+		if (a->said[i] == hash)
+			return false;
+	a->said[a->n_said++ % ARRAY_SIZE(a->said)] = hash;
+	return true;
+}
+
+bool artifact_is_news(struct artifact *a, const struct err *why)
+{
+	LOCK_SCOPE(&a->lock);
+
+	return is_news_locked(a, why->text);
+}
+
+/* The database is the one that it was, but cannot be read. Returns r. */
+static int fail(struct artifact *a, int r, struct err *err)
+{
+	if (r != -EBADMSG && r != -EIO && r != -ENOENT)
+		return r;
+	(void)explain(a->path, r, err);
+	if (artifact_is_news(a, err))
+		log_err("%s", err_text(err, r));
+	return r;
+}
+
 /* Puts another world in the place of old, if nobody has done so already. */
 static int reopen(struct artifact *a, const struct artifact_world *old,
 		  struct err *err)
@@ -316,10 +348,14 @@ static int reopen(struct artifact *a, const struct artifact_world *old,
 	lock_drop(&a->lock);
 
 	r = world_open(a, &fresh, &why);
+	if (r < 0)
+		(void)explain(a->path, r, &why);
 
 	lock_take(&a->lock);
 	/* Everybody who asks tries again; only what is new is worth a line. */
-	news = old || r == 0 || strcmp(why.text, a->why.text) != 0;
+	if (r == 0)
+		a->n_said = 0;
+	news = r == 0 || is_news_locked(a, why.text);
 	gone = a->world;
 	a->world = fresh;
 	if (gone)
@@ -328,7 +364,6 @@ static int reopen(struct artifact *a, const struct artifact_world *old,
 		a->generation++;
 	if (fresh)
 		fresh->generation = a->generation;
-	a->why = why;
 	lock_drop(&a->lock);
 
 	if (news && r < 0)
@@ -401,12 +436,16 @@ static int look(struct artifact_read *rd, bool patient, int64_t before,
 	int64_t *seen = db_note(rd->db);
 	int64_t version;
 	int64_t schema;
+	int64_t labels;
 	int64_t open;
 	int r;
 
 	r = read_version(rd->db, Q_DATA_VERSION, &version);
-	if (r < 0 || version == *seen)
+	if (r < 0)
 		return r;
+	rd->has_labels = *seen & 1;
+	if (version == *seen >> 1)
+		return 0;
 	r = read_version(rd->db, Q_SCHEMA_VERSION, &schema);
 	if (r == 0 && schema != w->schema_version)
 		return -ESTALE;
@@ -414,10 +453,13 @@ static int look(struct artifact_read *rd, bool patient, int64_t before,
 		r = check_timeline(rd, before);
 	if (r == 0)
 		r = read_version(rd->db, Q_OPEN, &open);
+	if (r == 0)
+		r = read_version(rd->db, Q_HAS_LABELS, &labels);
 	if (r < 0)
 		return r;
+	rd->has_labels = labels;
 	if (!open) {
-		*seen = version;
+		*seen = version << 1 | labels;
 		return 0;
 	}
 	if (!patient)
@@ -454,6 +496,7 @@ int world_begin(struct artifact *a, struct artifact_world *w, bool patient,
 		r = db_begin(rd->db, &txn);
 		if (r < 0)
 			return r;
+		rd->has_labels = true; /* unless look() knows better */
 		if (rd->unsettled)
 			return 0;
 		r = look(rd, patient, before, err);
@@ -461,6 +504,7 @@ int world_begin(struct artifact *a, struct artifact_world *w, bool patient,
 			return r;
 	}
 	r = db_begin(rd->db, &txn);
+	rd->has_labels = true;
 	rd->unsettled = true;
 	return r;
 }
@@ -490,7 +534,7 @@ int artifact_read_begin(struct artifact *a, bool patient,
 			if (r == -EROFS && writable && roll_back(a, NULL) == 0)
 				continue;
 			if (r != -ESTALE)
-				return r;
+				return fail(a, r, err);
 		} else {
 			world_unref(w);
 		}

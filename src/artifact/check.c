@@ -137,16 +137,21 @@ static int bind_columns(struct model *m, struct db *db, struct model_table *t,
 }
 
 /* Collation of each column, which no pragma lists. */
-static int bind_collations(struct db *db, struct model_table *t)
+static int bind_collations(struct model *m, struct db *db,
+			   struct model_table *t)
 {
 	for (size_t i = 0; i < t->n_columns; i++) {
 		const char *collation = "BINARY";
 
 		if (sqlite3_table_column_metadata(
 			    db_handle(db), "main", t->name, t->columns[i].name,
-			    NULL, &collation, NULL, NULL, NULL) == SQLITE_OK)
-			t->columns[i].binary =
-				sqlite3_stricmp(collation, "BINARY") == 0;
+			    NULL, &collation, NULL, NULL, NULL) != SQLITE_OK)
+			collation = "BINARY";
+		t->columns[i].binary = sqlite3_stricmp(collation, "BINARY") ==
+				       0;
+		t->columns[i].collation = arena_strdup(&m->arena, collation);
+		if (!t->columns[i].collation)
+			return -ENOMEM;
 	}
 	return 0;
 }
@@ -343,7 +348,7 @@ static int bind_table(struct model *m, struct db *db, struct model_table *t,
 	if (r == 0)
 		r = bind_columns(m, db, t, strict, err);
 	if (r == 0)
-		r = bind_collations(db, t);
+		r = bind_collations(m, db, t);
 	if (r == 0)
 		r = bind_keys(m, db, t, err);
 	if (r == 0)
@@ -434,6 +439,8 @@ static int look_at(struct model *m, struct db *db, const char *name,
 	r = bind_kind(m, db, ret, &strict, err);
 	if (r == 0)
 		r = bind_columns(m, db, ret, strict, err);
+	if (r == 0)
+		r = bind_collations(m, db, ret);
 	if (r == 0)
 		r = bind_keys(m, db, ret, err);
 	return r;

@@ -37,11 +37,12 @@ struct batch {
 	const struct model *m;
 	struct err *err; /* what went wrong, in SQLite's words */
 	int64_t change;  /* its number */
+	wall_s_t given;  /* the latest time that was given out before */
 	wall_s_t time;   /* the latest that was given out */
 };
 
 /* SQLite forgets what it said when another statement is reset. */
-static int explain(const struct batch *batch, int r)
+static int say_why(const struct batch *batch, int r)
 {
 	return err_set(batch->err, r, "%s",
 		       sqlite3_errmsg(db_handle(batch->db)));
@@ -51,7 +52,7 @@ static int step(const struct batch *batch, sqlite3_stmt *stmt)
 {
 	int r = db_step(stmt);
 
-	return r < 0 ? explain(batch, r) : r;
+	return r < 0 ? say_why(batch, r) : r;
 }
 
 /* The directory of this value below parent, made where it is missing. */
@@ -127,9 +128,27 @@ static int add_pov(const struct batch *batch, const struct mark *mark,
 	return r;
 }
 
-/* When a label of the mark's values changed last. */
+/* Does the dimension's table call this value something? */
+static int has_label(const struct batch *batch, size_t dim,
+		     const struct value *value)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(batch->db, Q_LABEL + dim, &stmt);
+	if (r == 0)
+		r = value_bind(stmt, 1, value);
+	return r < 0 ? r : step(batch, stmt);
+}
+
+/*
+ * The time that a file of the mark's POV must be later than, because its path
+ * may have stood for another POV then: when a label of its values changed
+ * last. A value without a label takes its name from one that has it as a label
+ * by being there: a new POV of such a value is later than everything.
+ */
 static int label_time(const struct batch *batch, const struct mark *mark,
-		      wall_s_t *ret)
+		      bool is_new, wall_s_t *ret)
 {
 	*ret = 0;
 	for (size_t i = 0; i < batch->m->n_dims; i++) {
@@ -138,17 +157,20 @@ static int label_time(const struct batch *batch, const struct mark *mark,
 
 		if (!batch->m->dims[i].table)
 			continue;
-		r = db_stmt(batch->db, Q_LABEL_MARK, &stmt);
-		if (r < 0)
-			return r;
-		sqlite3_bind_int64(stmt, 1, (int64_t)i);
-		r = value_bind(stmt, 2, &mark->values[i]);
+		r = db_stmt(batch->db, Q_LABEL_MARK + i, &stmt);
+		if (r == 0)
+			r = value_bind(stmt, 1, &mark->values[i]);
 		if (r == 0)
 			r = step(batch, stmt);
 		if (r < 0)
 			return r;
 		if (r == 1 && sqlite3_column_int64(stmt, 1) > *ret)
 			*ret = sqlite3_column_int64(stmt, 1);
+		r = is_new ? has_label(batch, i, &mark->values[i]) : 1;
+		if (r < 0)
+			return r;
+		if (r == 0 && batch->given > *ret)
+			*ret = batch->given;
 	}
 	return 0;
 }
@@ -226,7 +248,7 @@ static int fold_live(const struct batch *batch, const struct mark *mark,
 	return r < 0 ? r : touch_above(batch, parent, mark->time);
 }
 
-/* The POV of a mark, numbered if it is new. */
+/* The POV of a mark: 1. 0: it is new, and was numbered. */
 static int find_pov(const struct batch *batch, const struct mark *mark,
 		    int64_t *ret)
 {
@@ -252,7 +274,7 @@ static int fold_mark(struct batch *batch, int slot, const struct mark *mark)
 
 	r = find_pov(batch, mark, &id);
 	if (r >= 0)
-		r = label_time(batch, mark, &floor);
+		r = label_time(batch, mark, r == 0, &floor);
 	if (r == 0)
 		r = db_stmt(batch->db, (size_t)(Q_POV_MARK + slot), &set);
 	if (r < 0)
@@ -342,6 +364,7 @@ static int next_change(struct batch *batch)
 		return -EBADMSG; /* somebody has emptied our table */
 	batch->change = sqlite3_column_int64(stmt, 0);
 	batch->time = sqlite3_column_int64(stmt, 1);
+	batch->given = batch->time;
 	r = step(batch, stmt);
 	return r < 0 ? r : 0;
 }
@@ -375,7 +398,7 @@ static int fold_batch(struct artifact_world *w, struct err *err)
 
 	r = db_begin_write(db, &txn);
 	if (r < 0)
-		return explain(&batch, r);
+		return say_why(&batch, r);
 	r = check_schema(&batch, w->schema_version);
 	if (r == 0)
 		r = next_change(&batch);
@@ -395,7 +418,7 @@ static int fold_batch(struct artifact_world *w, struct err *err)
 	if (r < 0)
 		return r;
 	r = db_commit(&txn);
-	return r < 0 ? explain(&batch, r) : more;
+	return r < 0 ? say_why(&batch, r) : more;
 }
 
 int fold(struct artifact_world *w, int busy_ms, struct err *err)

@@ -36,8 +36,7 @@ static const char *const fixed[] = {
 			" WHERE id = ?1",
 	[Q_POV_COUNT] = "SELECT count(*) FROM outboxfs_pov WHERE parent > 0",
 	[Q_TABLE] = "SELECT change, time FROM outboxfs_table WHERE id = ?1",
-	[Q_LABEL_MARK] = "SELECT change, time FROM outboxfs_label"
-			 " WHERE dim = ?1 AND key = ?2",
+	[Q_HAS_LABELS] = "SELECT EXISTS (SELECT 1 FROM outboxfs_label)",
 	[Q_CHANGE_NEXT] = "UPDATE outboxfs_change SET change = change + 1"
 			  " RETURNING change, time",
 	[Q_CHANGE_TIME] = "UPDATE outboxfs_change SET time = max(time, ?1,"
@@ -213,6 +212,44 @@ static void put_select(struct buf *b, const struct model_dim *d,
 	db_quote_name(b, d->table);
 }
 
+/*
+ * WHERE: the mark is of the key that the dimension's table would find for ?1,
+ * by its own collation and affinity, even if it has that row no more. One mark
+ * too many makes a file look newer, which is harmless.
+ */
+static void put_label_key(struct buf *b, const struct model_dim *d, size_t dim)
+{
+	const struct model_column *key = model_column(d->bound, d->key);
+
+	buf_printf(b, " WHERE dim = %zu AND key", dim);
+	if (!key->binary) {
+		buf_puts(b, " COLLATE ");
+		db_quote_name(b, key->collation);
+	}
+	buf_puts(b, " IN (?1");
+	if (key->affinity == AFFINITY_TEXT)
+		buf_puts(b, ", CAST(?1 AS TEXT)");
+	else if (key->affinity != AFFINITY_BLOB)
+		buf_puts(b, ", CAST(?1 AS NUMERIC)");
+	buf_puts(b, ")");
+}
+
+static int build_label_marks(struct artifact_world *w, size_t i, struct buf *b)
+{
+	const struct model_dim *d = &w->model->dims[i];
+	int r;
+
+	buf_puts(b, "SELECT max(change), max(time) FROM outboxfs_label");
+	put_label_key(b, d, i);
+	r = set(w, Q_LABEL_MARK + i, b);
+	if (r < 0)
+		return r;
+	buf_puts(b, "SELECT 1 FROM outboxfs_open_label");
+	put_label_key(b, d, i);
+	buf_puts(b, " LIMIT 1");
+	return set(w, Q_OPEN_LABEL + i, b);
+}
+
 /* Statements over the table of a dimension. */
 static int build_labels(struct artifact_world *w, size_t i, struct buf *b)
 {
@@ -248,7 +285,8 @@ static int build_labels(struct artifact_world *w, size_t i, struct buf *b)
 	buf_puts(b, " >= ?1 AND ");
 	db_quote_name(b, d->label);
 	buf_puts(b, " < ?2");
-	return set(w, Q_NEAR_LABEL + i, b);
+	r = set(w, Q_NEAR_LABEL + i, b);
+	return r < 0 ? r : build_label_marks(w, i, b);
 }
 
 /* The directories with this many values. */
@@ -358,7 +396,8 @@ static int build_slot(struct artifact_world *w, const struct model_table *t,
 
 	buf_printf(b,
 		   "UPDATE outboxfs_pov SET c%zu = ?2,"
-		   " t%zu = max(?3, t%zu + 1), time = max(?3, ?4 + 1, time + 1)"
+		   " t%zu = max(?3, ?4 + 1, t%zu + 1),"
+		   " time = max(?3, ?4 + 1, time + 1)"
 		   " WHERE id = ?1 RETURNING max(t%zu, time)",
 		   slot, slot, slot, slot);
 	r = set(w, Q_POV_MARK + slot, b);
@@ -594,6 +633,13 @@ static int build_pov(struct artifact_world *w, struct buf *b)
 		buf_printf(b, "%s?%zu", i ? ", " : "", i + 1);
 	buf_puts(b, ")");
 	return set(w, Q_POV_ADD, b);
+}
+
+void query_put_scan(struct buf *b, const char *table)
+{
+	buf_puts(b, "SELECT * FROM ");
+	db_quote_name(b, table);
+	buf_puts(b, " NOT INDEXED");
 }
 
 int query_build(struct artifact_world *w)

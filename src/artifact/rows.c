@@ -10,9 +10,16 @@
 
 #include "artifact/world.h"
 #include "outboxfs/artifact/capture.h"
+#include "outboxfs/base/clock.h"
 #include "outboxfs/format/csv.h"
 
+/* What to do about a database that cannot be read. */
+#define ADVICE                                                               \
+	"restore the database from a backup, or save what can be read with " \
+	"sqlite3 FILE \".recover\""
+
 #define PIECE_BYTES ((size_t)256 * 1024)
+#define SEARCH_US   1000000 /* what a search for damage may take */
 
 static int bind_pov(sqlite3_stmt *stmt, const struct artifact_node *pov)
 {
@@ -102,14 +109,48 @@ static int label_mark(struct artifact_read *rd, unsigned dim,
 	int r;
 
 	*ret = (struct artifact_mark){0};
-	r = db_stmt(rd->db, Q_LABEL_MARK, &stmt);
-	if (r < 0)
-		return r;
-	sqlite3_bind_int64(stmt, 1, dim);
-	r = value_bind(stmt, 2, value);
+	r = db_stmt(rd->db, Q_LABEL_MARK + dim, &stmt);
+	if (r == 0)
+		r = value_bind(stmt, 1, value);
 	if (r == 0)
 		r = read_mark(stmt, ret);
 	return r < 0 ? r : 0;
+}
+
+/* 1: the label has changed, and that could not be folded. */
+static int label_is_open(struct artifact_read *rd, unsigned dim,
+			 const struct value *value)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(rd->db, Q_OPEN_LABEL + dim, &stmt);
+	if (r == 0)
+		r = value_bind(stmt, 1, value);
+	return r < 0 ? r : db_step(stmt);
+}
+
+int read_label_marks(struct artifact_read *rd, struct artifact_node *pov)
+{
+	for (unsigned i = 0; rd->has_labels && i < pov->level; i++) {
+		struct artifact_mark mark;
+		int r;
+
+		if (!rd->model->dims[i].table)
+			continue;
+		r = label_mark(rd, i, &pov->values[i], &mark);
+		if (r < 0)
+			return r;
+		if (mark.change > pov->label.change)
+			pov->label.change = mark.change;
+		if (mark.time > pov->label.time)
+			pov->label.time = mark.time;
+		r = rd->unsettled ? label_is_open(rd, i, &pov->values[i]) : 0;
+		if (r < 0)
+			return r;
+		pov->label_open |= r == 1;
+	}
+	return 0;
 }
 
 int artifact_label(struct artifact_read *rd, unsigned dim,
@@ -366,6 +407,18 @@ static size_t rows_query(const struct model *m, const struct model_table *t,
 	return Q_ROWS + (size_t)(t - m->tables);
 }
 
+static int cannot_read(struct artifact_read *rd, const char *table, int r,
+		       struct err *err)
+{
+	sqlite3 *handle = db_handle(rd->db);
+
+	/* What SQLite says, if it was SQLite. */
+	return err_set(err, r, "cannot read table '%s': %s", table,
+		       db_errno(sqlite3_errcode(handle)) == r
+			       ? sqlite3_errmsg(handle)
+			       : strerrordesc_np(-r));
+}
+
 int artifact_rows(struct artifact_read *rd, const struct model_table *t,
 		  const struct artifact_node *pov,
 		  const struct artifact_sink *sink, int64_t *ret_rows,
@@ -391,10 +444,7 @@ int artifact_rows(struct artifact_read *rd, const struct model_table *t,
 	if (r == 0)
 		r = flush(&b, sink);
 	if (r < 0)
-		return err_set(err, r, "cannot read table '%s': %s", t->name,
-			       r == -ENOMEM || r == -ENOSPC
-				       ? strerrordesc_np(-r)
-				       : sqlite3_errmsg(db_handle(rd->db)));
+		return cannot_read(rd, t->name, r, err);
 	*ret_rows = rows;
 	return 0;
 }
@@ -538,4 +588,79 @@ int artifact_scan(struct artifact_read *rd, const struct model_table *t,
 				? "rows changed without their triggers: run outboxfs adopt again"
 				: strerrordesc_np(-r));
 	return 0;
+}
+
+/* What is damaged */
+
+/* Reads a whole table, unless that takes too long. */
+static int scan(struct artifact_read *rd, const char *table, struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
+	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	query_put_scan(&b, table);
+	if (!buf_str(&b))
+		return -ENOMEM;
+	r = db_prepare(rd->db, buf_str(&b), &stmt, NULL);
+	while (r >= 0 && (r = db_step(stmt)) == 1)
+		;
+	return r < 0 ? cannot_read(rd, table, r, err) : 0;
+}
+
+/* Which table it is that cannot be read: 1; 0: none was found in time. */
+static int find_damage(struct artifact_read *rd, struct err *err)
+{
+	static const char *const ours[] = {"outboxfs_pov", "outboxfs_dir",
+					   "outboxfs_table", "outboxfs_label"};
+	const struct model *m = rd->model;
+	struct err why = ERR_NULL;
+	int r = 0;
+
+	db_set_deadline(rd->db, clock_mono() + SEARCH_US);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(ours); i++)
+		r = scan(rd, ours[i], &why);
+	for (size_t i = 0; r == 0 && i < m->n_dims; i++)
+		if (m->dims[i].table)
+			r = scan(rd, m->dims[i].table, &why);
+	for (size_t i = 0; r == 0 && i < m->n_tables; i++)
+		r = scan(rd, m->tables[i].name, &why);
+	db_set_deadline(rd->db, 0);
+	if (r != -EBADMSG && r != -EIO)
+		return 0;
+	*err = why;
+	return 1;
+}
+
+static bool is_empty(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
+int explain(const char *path, int r, struct err *err)
+{
+	struct err why = *err;
+
+	if (is_empty(path))
+		return err_set(
+			err, r,
+			"database '%.300s' is empty (0 bytes): restore it from a backup",
+			path);
+	if (r != -EBADMSG && r != -EIO)
+		return r;
+	return err_set(err, r, "%.300s: " ADVICE,
+		       why.text[0]     ? why.text
+		       : r == -EBADMSG ? "the database is damaged"
+				       : "the database cannot be read");
+}
+
+int artifact_explain(struct artifact_read *rd, int r, struct err *err)
+{
+	const char *path = rd->world->path;
+
+	if (!err->text[0] && !is_empty(path))
+		(void)find_damage(rd, err); /* or it stays unknown */
+	return explain(path, r, err);
 }

@@ -115,6 +115,9 @@ int artifact_pov(struct artifact_read *rd, int64_t id,
 	}
 	node.time =
 		sqlite3_column_int64(stmt, 1 + (int)m->n_dims + 2 * m->n_slots);
+	r = read_label_marks(rd, &node);
+	if (r < 0)
+		return r;
 	*ret = node;
 	node.arena = (struct arena)ARENA_NULL;
 	return 0;

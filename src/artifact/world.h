@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "outboxfs/artifact/artifact.h"
+#include "outboxfs/base/buf.h"
 #include "outboxfs/base/lock.h"
 #include "outboxfs/db/db.h"
 
@@ -25,7 +26,7 @@ enum query {
 	Q_POV_ADD,
 	Q_POV_COUNT,
 	Q_TABLE,
-	Q_LABEL_MARK,
+	Q_HAS_LABELS, /* has any label ever changed? */
 	Q_CHANGE_NEXT,
 	Q_CHANGE_TIME,
 	Q_POV_LIVE,
@@ -50,7 +51,9 @@ enum query {
 	Q_HAS_KEY = Q_NEAR_LABEL + MODEL_DIMS_MAX,
 	Q_DIRS_AT = Q_HAS_KEY + MODEL_DIMS_MAX,         /* + level */
 	Q_TOUCH_LEVEL = Q_DIRS_AT + MODEL_DIMS_MAX,     /* + level */
-	Q_OPEN_MARK = Q_TOUCH_LEVEL + MODEL_DIMS_MAX,   /* + slot */
+	Q_LABEL_MARK = Q_TOUCH_LEVEL + MODEL_DIMS_MAX,  /* + dim */
+	Q_OPEN_LABEL = Q_LABEL_MARK + MODEL_DIMS_MAX,   /* + dim */
+	Q_OPEN_MARK = Q_OPEN_LABEL + MODEL_DIMS_MAX,    /* + slot */
 	Q_UNREGISTERED = Q_OPEN_MARK + MODEL_SLOTS_MAX, /* + slot */
 	Q_FOLD_READ = Q_UNREGISTERED + MODEL_SLOTS_MAX, /* + slot */
 	Q_FOLD_DONE = Q_FOLD_READ + MODEL_SLOTS_MAX,    /* + slot */
@@ -121,9 +124,13 @@ struct artifact {
 	struct lock lock;
 	struct artifact_world *world; /* a reference, or NULL: see why */
 	struct identity former;       /* of the last world */
-	struct err why;               /* why there is no world */
+	uint64_t said[16];            /* reasons that were logged, as hashes */
+	unsigned n_said;
 	uint64_t generation;
 };
+
+/* query.c: reads all rows of a table, in the order of its pages. */
+void query_put_scan(struct buf *b, const char *table);
 
 /* artifact.c: the present world, with a reference; NULL: there is none. */
 struct artifact_world *world_get(struct artifact *a);
@@ -151,6 +158,16 @@ NODISCARD int query_build(struct artifact_world *w);
  * the schema is not the one of this world.
  */
 NODISCARD int fold(struct artifact_world *w, int busy_ms, struct err *err);
+
+/* rows.c: fills in what a POV's labels say about its times. */
+NODISCARD int read_label_marks(struct artifact_read *rd,
+			       struct artifact_node *pov);
+
+/*
+ * rows.c: says in err of a database that cannot be read what it is, and what
+ * to do; r is not always about that, and then err stays. Returns r.
+ */
+int explain(const char *path, int r, struct err *err);
 
 /* The writer's connection; writer_lock is held. */
 NODISCARD int world_writer_locked(struct artifact_world *w, struct err *err);

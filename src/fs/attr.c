@@ -121,8 +121,11 @@ static void fill_timeouts(const struct mount *m, const struct node *node,
 		break;
 	case CACHE_BRIEF:
 	case CACHE_DOCUMENT:
-		/* The next to ask gets another. */
-		*ret_entry = FLEETING_TIMEOUT;
+		/*
+		 * Good for the walk that asks; the next to ask gets another.
+		 * For a text of ours, a moment does not matter.
+		 */
+		*ret_entry = attr_is_provisional(node) ? 0 : FLEETING_TIMEOUT;
 		*ret_attr = FLEETING_TIMEOUT;
 		always = false;
 		break;

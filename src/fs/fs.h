@@ -16,9 +16,11 @@
 
 #include <stdatomic.h>
 
+#include "fs/again.h"
 #include "fs/kinds.h"
 #include "fs/known.h"
 #include "fs/node.h"
+#include "fs/trouble.h"
 #include "fs/version.h"
 #include "outboxfs/artifact/artifact.h"
 #include "outboxfs/base/buf.h"
@@ -73,6 +75,9 @@ struct mount {
 	_Atomic wall_s_t outbox_time; /* of the directory */
 	_Atomic wall_s_t snapshots_time;
 
+	struct troubles troubles;
+	struct again again;
+
 	struct watch *watch;
 };
 
@@ -98,7 +103,8 @@ struct call {
 	fuse_req_t req;
 	enum call_op op;
 	bool patient;
-	unsigned epoch;     /* of what is known: the read's */
+	bool again;     /* the version that ino names is new enough; again.c */
+	unsigned epoch; /* of what is known: the read's */
 	mono_us_t deadline; /* for -EALREADY; 0: it did not happen yet */
 	fuse_ino_t ino;
 	size_t size;
@@ -108,7 +114,7 @@ struct call {
 	char *data;       /* owned; what is written, size bytes */
 	int64_t job;      /* for which a writer waits; control.c */
 	bool interrupted; /* a writer that does not wait yet; control.c */
-	struct err err;   /* why the database cannot be read */
+	struct err err;   /* why the database, or this of it, cannot be read */
 	int why;          /* the same as -errno; 0: it can */
 	char name[NAME_BYTES_MAX + 1];
 };

@@ -88,6 +88,20 @@ static int render_write(void *arg, const char *data, size_t n)
 	return r < 0 ? r : versions_write(render->v, data, n, render->store);
 }
 
+/*
+ * The version of a file that this mark stands for. After a label has changed
+ * it is another one, since it shows another time: what a node id stands for
+ * never changes.
+ */
+static unsigned file_tag(const struct call *call,
+			 const struct artifact_node *pov,
+			 const struct artifact_mark *mark)
+{
+	if (pov && pov->label.change > mark->change)
+		return settled_tag(call, pov->label.change);
+	return settled_tag(call, mark->change);
+}
+
 /* pov is NULL for a setup table. */
 static int render_rows(struct call *call, struct artifact_read *rd,
 		       const struct model_table *t,
@@ -113,7 +127,9 @@ static int render_rows(struct call *call, struct artifact_read *rd,
 	}
 	if (!call->patient && r == -ECANCELED)
 		r = -EWOULDBLOCK;
-	if (r < 0 && r != -EINTR && r != -EWOULDBLOCK)
+	if (r == -EIO || r == -EBADMSG)
+		call->err = err; /* trouble_check() logs it, once */
+	else if (r < 0 && r != -EINTR && r != -EWOULDBLOCK)
 		log_err("%s", err_text(&err, r));
 	return r;
 }
@@ -254,6 +270,9 @@ static int get_mark(struct artifact_read *rd, const struct model_table *t,
 	if (!pov)
 		return artifact_setup_mark(rd, t, ret);
 	*ret = pov->marks[t->slot];
+	/* Before that, another POV's file may have been at the path. */
+	if (ret->time < pov->label.time)
+		ret->time = pov->label.time;
 	return ret->change || rd->unsettled ? 0 : -ENOENT;
 }
 
@@ -275,7 +294,7 @@ static int known_facts(struct call *call, struct artifact_read *rd,
 		r = artifact_is_open(rd, t, pov);
 	if (r < 0)
 		return r;
-	*ret_open = r == 1;
+	*ret_open = r == 1 || (pov && pov->label_open);
 	if (!*ret_open &&
 	    knowledge_get(call->mount->knowledge, call->epoch, t->id,
 			  pov ? pov->id : 0, ret_mark->change, ret) == 1)
@@ -310,7 +329,9 @@ static int find_facts(struct call *call, struct artifact_read *rd,
 	if (r < 0)
 		return r;
 	note_change(call, mark.change);
-	ret->node = file_node(t, pov, settled_tag(call, mark.change));
+	if (pov)
+		note_change(call, pov->label.change);
+	ret->node = file_node(t, pov, file_tag(call, pov, &mark));
 	if (r == 0) {
 		if (open) {
 			ret->node.tag = NODE_TAG_PROVISIONAL;
@@ -358,7 +379,7 @@ static int list_file(struct call *call, struct artifact_read *rd,
 	r = known_facts(call, rd, t, pov, &mark, &open, &known);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	facts.node = file_node(t, pov, settled_tag(call, mark.change));
+	facts.node = file_node(t, pov, file_tag(call, pov, &mark));
 	facts.size = known.bytes;
 	facts.time = served_time(call, mark.time);
 	if (live_file_name(t, &name) < 0)

@@ -33,6 +33,7 @@ static struct call *call_new(fuse_req_t req, enum call_op op, fuse_ino_t ino)
 	call->req = req;
 	call->op = op;
 	call->ino = ino;
+	call->again = again_begin(call);
 	return call;
 }
 
@@ -73,6 +74,8 @@ static int run_lookup(struct call *call, struct artifact_read *rd)
 		return r;
 	if (!rd->model && !ops->stored && !ops->facts)
 		attr_doubt(&e);
+	else if (ops->facts && !ops->stored && !attr_is_fleeting(&facts.node))
+		again_found(call, e.ino);
 	fuse_reply_entry(call->req, &e);
 	return 0;
 }
@@ -87,6 +90,19 @@ static int reply_version(struct call *call, const struct version *v)
 	fuse_reply_attr(call->req, &st,
 			call->mount->options->kernel_cache ? ATTR_FOREVER : 0);
 	return 0;
+}
+
+/* The same of the version that the node id names, if it is there. */
+static int getattr_version(struct call *call)
+{
+	struct version *v;
+	int r;
+
+	if (versions_find(call->mount->versions, call->ino, &v) < 0)
+		return -ESTALE;
+	r = reply_version(call, v);
+	versions_unref(call->mount->versions, v);
+	return r;
 }
 
 static void reply_handle(struct call *call, struct handle *h)
@@ -144,7 +160,6 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 	struct node node = node_unpack(call->ino);
 	const struct node_ops *ops = node_ops(node.kind);
 	bool is_open = versions_is_open(m->versions, call->ino);
-	struct version *v;
 	struct facts facts;
 	struct stat st;
 	int r;
@@ -153,15 +168,12 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 		return -ESTALE;
 	if (!ops->facts)
 		return getattr_dir(call, rd, &node);
-	if (attr_is_fleeting(&node) && ops->type == S_IFREG) {
-		if (versions_find(m->versions, call->ino, &v) < 0)
-			return -ESTALE;
-		r = reply_version(call, v);
-		versions_unref(m->versions, v);
-		return r;
-	}
+	if (attr_is_fleeting(&node) && ops->type == S_IFREG)
+		return getattr_version(call);
 	if (ops->stored)
 		return getattr_stored(call, rd, &node);
+	if (call->again && getattr_version(call) == 0)
+		return 0;
 	r = ops->facts(call, rd, &node, &facts);
 	if (r == 0 && facts.node.tag == node.tag) {
 		attr_fill(m, &node, facts.size, facts.time, &st);
@@ -173,11 +185,7 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 	/* An older one: fine for who has it open, not for a path. */
 	if (!is_open && !m->options->kernel_cache)
 		return r == 0 || r == -ENOENT ? -ESTALE : r;
-	if (versions_find(m->versions, call->ino, &v) < 0)
-		return -ESTALE;
-	r = reply_version(call, v);
-	versions_unref(m->versions, v);
-	return r;
+	return getattr_version(call);
 }
 
 /*
@@ -216,6 +224,8 @@ static int get_version(struct call *call, struct artifact_read *rd,
 		return -ESTALE;
 	if (!ops->facts)
 		return -EISDIR;
+	if (call->again && versions_find(vs, call->ino, ret) == 0)
+		return 0;
 	/* It was rendered for the lookup just before. */
 	if (attr_is_fleeting(&node)) {
 		if (versions_find(vs, call->ino, ret) < 0)
@@ -416,6 +426,8 @@ static int run_readdir(struct call *call, struct artifact_read *rd)
 		r = ops->list(call, rd, &node, call->off, &l);
 	if (r < 0)
 		return r;
+	if (!ops->stored)
+		again_listed(call);
 	fuse_reply_buf(call->req, l.data, l.used);
 	return 0;
 }
@@ -509,22 +521,22 @@ static int call_try(struct call *call)
 				&call->err);
 	/*
 	 * Not ENOENT, which programs take for "deleted", nor ESTALE: asking
-	 * again does not help. EISDIR would be of the path asked for.
+	 * again does not help. EISDIR would be of the path asked for, and
+	 * EEXIST, from folding, too.
 	 */
-	if (r == -ESTALE || r == -ENOENT || r == -ENODATA || r == -EISDIR)
+	if (r == -ESTALE || r == -ENOENT || r == -ENODATA || r == -EISDIR ||
+	    r == -EEXIST)
 		r = -EIO;
 	call->why = r;
+	if (r == 0)
+		call->err = (struct err)ERR_NULL; /* of an earlier try */
 	if (r == 0)
 		r = enter(call, &rd);
 	else if (needs_no_database(call) &&
 		 (r != -EWOULDBLOCK || !looks_up_text(call)))
 		r = 0;
 	if (r == 0)
-		r = runs[call->op](call, &rd);
-	/* A constraint that its schema has; for control files it means a name.
-	 */
-	if (r == -EEXIST)
-		return -EIO;
+		r = trouble_check(call, &rd, runs[call->op](call, &rd));
 	/* An impatient read gives up by itself when it gets long. */
 	return r == -ECANCELED && !call->patient ? -EWOULDBLOCK : r;
 }
@@ -573,8 +585,10 @@ static void call_run(struct call *call)
 		call_submit(call);
 		return;
 	}
-	if (r < 0)
+	if (r < 0) {
+		again_failed(call, r);
 		fuse_reply_err(call->req, reply_errno(r));
+	}
 	atomic_fetch_add(&m->n_calls, 1);
 	call_free(call);
 }
@@ -613,6 +627,7 @@ void call_submit(struct call *call)
 		(struct pool_task){.func = call_task, .due = call->task.due};
 	r = pool_submit(call->mount->pool, &call->task);
 	if (r < 0) {
+		again_failed(call, r);
 		fuse_reply_err(call->req, -r);
 		call_free(call);
 	}

@@ -331,38 +331,53 @@ static void put_model(struct json *j, const struct model *m)
 	json_end_object(j);
 }
 
-static int put_counts(struct artifact_read *rd, struct json *j)
-{
-	const struct model *m = rd->model;
+struct counts {
 	int64_t change;
 	int64_t povs;
+};
+
+/* -EIO, -EBADMSG: they cannot be read, and trouble_get() says why. */
+static int count(struct call *call, struct artifact_read *rd,
+		 struct counts *ret)
+{
 	int r;
 
-	r = artifact_change(rd, &change);
+	r = artifact_change(rd, &ret->change);
 	if (r == 0)
-		r = artifact_count_povs(rd, &povs);
-	if (r < 0)
-		return r;
+		r = artifact_count_povs(rd, &ret->povs);
+	return r < 0 ? trouble_check(call, rd, r) : 0;
+}
+
+static void put_counts(const struct model *m, const struct counts *counts,
+		       struct json *j)
+{
 	json_key(j, "counts");
 	json_begin_object(j);
 	json_key_int(j, "setup_tables",
 		     (int64_t)(m->n_tables - (size_t)m->n_slots));
 	json_key_int(j, "data_tables", m->n_slots);
-	json_key_int(j, "povs", povs);
+	json_key_int(j, "povs", counts->povs);
 	json_end_object(j);
-	json_key_int(j, "last_change", change);
-	return 0;
+	json_key_int(j, "last_change", counts->change);
 }
 
+/* stored: 0, or why the store cannot be read. */
 static void put_health(struct json *j, const struct call *call,
-		       const struct artifact_read *rd)
+		       const struct artifact_read *rd, int stored)
 {
 	const char *health = "ok";
 	const char *message = NULL;
+	struct err why;
 
 	if (!rd->model) {
 		health = "error";
 		message = err_text(&call->err, -EIO);
+	} else if (trouble_get(call->mount, rd->generation, &why)) {
+		health = "error";
+		message = why.text;
+	} else if (stored < 0) {
+		health = "error";
+		message = "the store cannot be read: run outboxfs verify";
 	} else if (rd->unsettled) {
 		health = "waiting";
 		message =
@@ -376,37 +391,50 @@ static void put_health(struct json *j, const struct call *call,
 		json_null(j);
 }
 
-static int put_exports(const struct mount *m, struct json *j)
-{
-	const struct work_limits *limits = &m->options->limits;
-	struct tree_snapshot last;
+/* What the store says of exports. */
+struct exports {
 	struct store_usage usage;
-	char time[CLOCK_TEXT_BYTES];
+	struct tree_snapshot last; /* id 0: there is none */
+};
+
+static int get_exports(const struct mount *m, struct exports *ret)
+{
 	int r;
 
-	r = store_usage(m->store, &usage);
+	r = store_usage(m->store, &ret->usage);
 	if (r < 0)
 		return r;
-	r = tree_snapshot(m->store, 0, &last);
-	if (r < 0 && r != -ENOENT)
-		return r;
+	r = tree_snapshot(m->store, 0, &ret->last);
+	if (r == -ENOENT)
+		ret->last.id = 0;
+	return r == -ENOENT ? 0 : r;
+}
+
+static void put_exports(const struct mount *m, const struct exports *exports,
+			struct json *j)
+{
+	const struct work_limits *limits = &m->options->limits;
+	const struct store_usage *usage = &exports->usage;
+	char time[CLOCK_TEXT_BYTES];
+
 	json_key(j, "last_snapshot");
-	if (r == 0) {
+	if (exports->last.id) {
 		json_begin_object(j);
-		json_key_int(j, "snapshot", last.id);
-		json_key_string(j, "time", clock_format(last.time, time));
+		json_key_int(j, "snapshot", exports->last.id);
+		json_key_string(j, "time",
+				clock_format(exports->last.time, time));
 		json_end_object(j);
 	} else {
 		json_null(j);
 	}
-	json_key_int(j, "pending_jobs", usage.n_queued);
+	json_key_int(j, "pending_jobs", usage->n_queued);
 	json_key(j, "space");
 	json_begin_object(j);
 	json_key_int(j, "store_bytes", store_bytes(m->store));
-	json_key_int(j, "pack_bytes", usage.packs);
-	json_key_int(j, "dead_bytes", usage.dead);
-	json_key_int(j, "snapshots", usage.n_snapshots);
-	json_key_int(j, "outbox", usage.n_outbox);
+	json_key_int(j, "pack_bytes", usage->packs);
+	json_key_int(j, "dead_bytes", usage->dead);
+	json_key_int(j, "snapshots", usage->n_snapshots);
+	json_key_int(j, "outbox", usage->n_outbox);
 	json_end_object(j);
 	json_key(j, "limits");
 	json_begin_object(j);
@@ -415,7 +443,6 @@ static int put_exports(const struct mount *m, struct json *j)
 	json_key_int(j, "queue", limits->queued_max);
 	json_key_int(j, "waiting", limits->waiting_max);
 	json_end_object(j);
-	return 0;
 }
 
 static int put_status(struct call *call, struct artifact_read *rd,
@@ -424,21 +451,31 @@ static int put_status(struct call *call, struct artifact_read *rd,
 	struct mount *mount = call->mount;
 	struct json j = JSON_INIT(b);
 	char time[CLOCK_TEXT_BYTES];
+	struct exports exports;
+	struct counts counts;
+	int stored;
 	int r = 0;
 
+	if (rd->model)
+		r = count(call, rd, &counts);
+	/* What cannot be counted is left out: the rest says why. */
+	if (r < 0 && r != -EIO && r != -EBADMSG)
+		return r;
+	stored = get_exports(mount, &exports);
+	if (stored < 0 && stored != -EIO && stored != -EBADMSG)
+		return stored;
 	json_begin_object(&j);
-	put_health(&j, call, rd);
+	put_health(&j, call, rd, stored);
 	json_key_string(&j, "database", mount->database);
 	json_key_string(&j, "mounted", clock_format(mount->started, time));
 	json_key_int(&j, "process", getpid());
 	if (rd->model) {
 		put_model(&j, rd->model);
-		r = put_counts(rd, &j);
+		if (r == 0)
+			put_counts(rd->model, &counts, &j);
 	}
-	if (r == 0)
-		r = put_exports(mount, &j);
-	if (r < 0)
-		return r;
+	if (stored == 0)
+		put_exports(mount, &exports, &j);
 	json_end_object(&j);
 	json_end_document(&j);
 	return buf_error(b);

@@ -48,6 +48,7 @@ struct watch {
 	mono_us_t called_at;
 	mono_us_t saved_at;
 	size_t n_notices;
+	int failed; /* why it could not look last; 0: it could */
 };
 
 static bool may_notify(struct watch *w)
@@ -300,9 +301,10 @@ static void look(struct watch *w)
 		return; /* whoever reads next is told why */
 	}
 	r = look_at_changes(w, &rd);
-	if (r < 0)
+	if (r < 0 && r != w->failed)
 		log_warn("cannot read what has changed: %s",
 			 strerrordesc_np(-r));
+	w->failed = r;
 }
 
 static void save(struct watch *w)

@@ -1,6 +1,9 @@
 """An open or a stat after a commit by another program shows that commit."""
+import errno
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 
 from outbox import files, sqlite, tree
@@ -66,3 +69,89 @@ def test_kernel_cache_hears_of_what_cannot_be_counted(work, mounts, sales):
             assert time.monotonic() < until, word
         db.execute("COMMIT")
     db.close()
+
+
+class Writer:
+    """Another program that commits to one row as fast as it can."""
+
+    CODE = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
+db.execute("PRAGMA synchronous=OFF")
+print(flush=True)
+i = 0
+while True:
+    i += 1
+    db.execute("UPDATE fact SET note = ? WHERE id = 2", (f"w{i:09}",))
+"""
+
+    def __init__(self, db):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self.CODE, str(db)],
+            stdout=subprocess.PIPE)
+        self.process.stdout.readline()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def test_open_succeeds_however_often_the_file_changes(mnt, sales):
+    """The kernel walks a path again once; a commit comes in between."""
+    path = mnt / PARIS / "fact.csv"
+    stale, seen = 0, set()
+    with Writer(sales):
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                with open(path, "rb") as file:
+                    data = file.read()
+                    assert len(data) == os.stat(file.fileno()).st_size
+                seen.add(data)
+                os.stat(path)
+            except OSError as e:
+                assert e.errno == errno.ESTALE
+                stale += 1
+    assert len(seen) > 100
+    assert stale == 0
+
+
+def test_own_commits_show_while_others_change_the_file(mnt, sales):
+    """What is tolerated for a walk is not tolerated for the next call."""
+    path = mnt / PARIS / "fact.csv"
+    own = sqlite3.connect(sales, isolation_level=None, timeout=20)
+    own.execute("PRAGMA synchronous=OFF")
+
+    def commit(note):
+        own.execute("UPDATE fact SET note = ? WHERE id = 1", (note,))
+
+    before = [lambda: None, lambda: os.stat(path), lambda: os.access(path, 4),
+              lambda: os.access(path, 0), path.read_bytes,
+              lambda: os.listdir(path.parent),
+              lambda: list(os.scandir(path.parent))]
+    stale = 0
+    with Writer(sales):
+        end = time.monotonic() + 10
+        i = 0
+        while time.monotonic() < end:
+            i += 1
+            try:
+                before[i % len(before)]()
+                before[i // 7 % len(before)]()
+                commit(f"own{i};")
+                with open(path, "rb") as file:
+                    data = file.read()
+                assert f"own{i};".encode() in data
+                commit(f"own{i};" + "x" * (i % 50 + 1))
+                if b",w0" in data:  # the other's row keeps its length
+                    size = os.stat(path).st_size
+                    assert size == len(data) + i % 50 + 1
+            except OSError as e:
+                assert e.errno == errno.ESTALE
+                stale += 1
+    own.close()
+    assert i > 50 and stale <= i / 100

@@ -1074,6 +1074,73 @@ def test_damaged_page_spoils_one_file_only(work, mounts, when):
     assert "damaged" in mount.log() or "malformed" in mount.log(), mount.log()
 
 
+def test_damage_is_logged_once_and_named_until_it_is_mended(work, mounts):
+    """Reading fails with EIO; status.json says what, and what to do."""
+    path = clustered(work / "c.db")
+    whole = path.read_bytes()
+    damage(path, 2)
+    mount = mounts(path, work / "mnt")
+    for _ in range(3):
+        with pytest.raises(OSError):
+            (mount / "data/p2/fact.csv").read_bytes()
+        assert (mount / "data/p1/fact.csv").read_bytes()
+        said = health(mount)
+        assert said["health"] == "error"
+        assert "table 'fact'" in said["message"], said
+        assert "backup" in said["message"] and ".recover" in said["message"]
+    assert mount.log().count("cannot read table 'fact'") == 1, mount.log()
+    # In place, so that nothing but success says that it is whole again.
+    with open(path, "r+b") as file:
+        file.write(whole)
+    with contextlib.closing(connect(path)) as db:
+        db.execute("UPDATE fact SET x = x WHERE p = 'p2'")
+    assert (mount / "data/p2/fact.csv").read_bytes()
+    wait_for("the all-clear", lambda: health(mount)["health"] == "ok")
+
+
+def test_damage_that_spoils_a_listing_is_named(work, mounts):
+    """Pages of a table that listings look into, found as a user would."""
+    path = work / "c.db"
+    sqlite(path, "CREATE TABLE fact(p, id, x, PRIMARY KEY(p, id)) WITHOUT"
+           " ROWID; INSERT INTO fact SELECT value % 9, value, printf('%.*c',"
+           " 900, 'x') FROM generate_series(1, 99)")
+    adopt(path, {"name": "c", "pov": [{"name": "p"}], "setup": [],
+                 "data": [{"table": "fact", "pov": {"p": "p"}}]})
+    pages = sqlite(path, "SELECT pageno FROM dbstat WHERE name = 'fact'"
+                   " AND pagetype = 'leaf'").split()
+    with open(path, "r+b") as file:
+        for page in map(int, pages):
+            file.seek((page - 1) * 4096)
+            file.write(b"\xa5" * 4096)
+    mount = mounts(path, work / "mnt")
+    for _ in range(2):
+        with pytest.raises(OSError) as e:
+            os.listdir(mount / "data")
+        assert e.value.errno == errno.EIO
+        said = health(mount)
+        assert said["health"] == "error", said
+        assert "table 'fact'" in said["message"], said
+    assert mount.log().count("cannot read table 'fact'") == 1, mount.log()
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_emptied_while_mounted_says_so(work, mounts, sales, mode):
+    set_mode(sales, mode)
+    mount = mounts(sales, work / "mnt")
+    assert (mount / PARIS / "fact.csv").read_bytes()
+    if mode == "wal":
+        settle(sales)
+    os.truncate(sales, 0)
+    for _ in range(3):
+        with pytest.raises(OSError):
+            os.listdir(mount / "data")
+        said = health(mount)
+        assert said["health"] == "error"
+        assert "empty" in said["message"], said
+        assert "backup" in said["message"], said
+    assert mount.log().count("is empty") == 1, mount.log()
+
+
 @pytest.mark.parametrize("what", ["random", "text", "empty", "truncated",
                                   "zeros", "header"])
 def test_not_a_database(work, sales, what):

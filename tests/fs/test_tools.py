@@ -1,4 +1,5 @@
 """Ordinary tools on a mount: what they see, copy, compare and count."""
+import contextlib
 import ctypes
 import errno
 import hashlib
@@ -185,6 +186,105 @@ def test_rsync_after_a_change_transfers_that_file(mnt, work, varied):
     assert "*deleting" in out and "São" not in "".join(os.listdir(copy / "data"))
     assert rsync("-ain", "--delete", f"{mnt.path}/data", copy) == ""
     run("chmod", "-R", "u+w", copy)
+
+
+def check_rsync(mnt, copy):
+    """A copy by size and time alone is a copy; a second finds no more."""
+    rsync("-a", "--delete", f"{mnt.path}/data/", copy)
+    assert run("diff", "-rq", mnt / "data", copy, check=False).stdout == ""
+    assert rsync("-ain", "--delete", f"{mnt.path}/data/", copy) == ""
+
+
+SWAP = ("BEGIN; UPDATE location SET name = 'tmp' WHERE id = {0};"
+        "UPDATE location SET name = 'Lima' WHERE id = {1};"
+        "UPDATE location SET name = 'Oslo' WHERE id = {0}; COMMIT")
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["own", "other's"])
+def test_rsync_sees_that_labels_were_swapped(mnt, work, sales, swapped):
+    """Files of one size and time: only their place tells them apart."""
+    sqlite(sales, "UPDATE fact SET note = 'row' WHERE location_id IN (2, 3)")
+    copy = work / "copy"
+    check_rsync(mnt, copy)
+    for here, there in ((3, 2), (2, 3), (3, 2)):
+        sqlite(sales, SWAP.format(here, there))
+        check_rsync(mnt, copy)
+        # And a change of rows in the same second is later than the label.
+        sqlite(sales, "UPDATE fact SET amount = 10 * location_id +"
+               f" {here if swapped else there} + 0.25 WHERE location_id > 1")
+        check_rsync(mnt, copy)
+    run("chmod", "-R", "u+w", copy)
+
+
+def test_rsync_sees_that_a_key_was_renumbered(work, mounts):
+    db = work / "r.db"
+    sqlite(db, "PRAGMA journal_mode=WAL; CREATE TABLE d(id INTEGER PRIMARY"
+           " KEY, name TEXT); CREATE TABLE t(p INTEGER REFERENCES d(id) ON"
+           " UPDATE CASCADE, v); INSERT INTO d VALUES(1, 'one'), (2, 'two');"
+           "INSERT INTO t VALUES(1, 'a'), (2, 'b')")
+    outbox.adopt(db, {"name": "r", "setup": "*", "pov": [
+        {"name": "p", "table": "d", "key": "id", "label": "name"}],
+        "data": [{"table": "t", "pov": {"p": "p"}}]})
+    mnt = mounts(db, work / "mnt")
+    for key in range(1, 9):
+        check_rsync(mnt, work / "copy")
+        sqlite(db, "PRAGMA foreign_keys = ON;"
+               f"UPDATE d SET id = {key % 9 + 2} WHERE id = {key + 1}")
+    check_rsync(mnt, work / "copy")
+    run("chmod", "-R", "u+w", work / "copy")
+
+
+def test_rsync_sees_a_value_take_the_name_of_a_label(work, mounts):
+    """Keys that the dimension's table takes for equal, and values without a
+    row of their own, get and lose names by what happens to others."""
+    db = work / "r.db"
+    sqlite(db, "PRAGMA journal_mode=WAL; CREATE TABLE d(id TEXT COLLATE NOCASE"
+           " PRIMARY KEY, name TEXT); CREATE TABLE t(p, v);"
+           "INSERT INTO d VALUES('x', 'one'), ('y', 'two'), ('7', 'six');"
+           "INSERT INTO t VALUES('X', 'a'), ('Y', 'b'), (7, 'c')")
+    outbox.adopt(db, {"name": "r", "setup": "*", "pov": [
+        {"name": "p", "table": "d", "key": "id", "label": "name"}],
+        "data": [{"table": "t", "pov": {"p": "p"}}]})
+    mnt = mounts(db, work / "mnt")
+    check_rsync(mnt, work / "copy")
+    sqlite(db, "UPDATE d SET name = CASE id WHEN 'x' THEN 'two' ELSE 'one' END"
+           " WHERE id < 'z' AND id > 'a'")
+    check_rsync(mnt, work / "copy")
+    sqlite(db, "UPDATE d SET name = CASE id WHEN '7' THEN 'one' ELSE 'six' END"
+           " WHERE id = '7' OR name = 'one'")
+    check_rsync(mnt, work / "copy")
+    # The name of a label that stays passes to a value that has none.
+    sqlite(db, "UPDATE t SET v = 'e' WHERE p = 'X'")
+    check_rsync(mnt, work / "copy")
+    sqlite(db, "INSERT INTO t VALUES('two', 'a')",
+           "UPDATE d SET name = 'else' WHERE id = 'x'")
+    check_rsync(mnt, work / "copy")
+    run("chmod", "-R", "u+w", work / "copy")
+
+
+def test_times_after_a_rename_agree(mnt, sales):
+    """A listing, stat, an open file and pov.json say the same."""
+    path = mnt / "data/Oslo/Actual/2026-01"
+    with open(path / "fact.csv", "rb") as file:
+        was = os.fstat(file.fileno())
+        other = os.stat(mnt / "data/Lima/Actual/2026-01/fact.csv")
+        # By this process: a child would close the file as well.
+        with contextlib.closing(outbox.sqlite3.connect(sales)) as db, db:
+            db.execute("UPDATE location SET name = 'Roma' WHERE id = 2")
+        assert os.fstat(file.fileno()).st_mtime == was.st_mtime
+    path = mnt / "data/Roma/Actual/2026-01"
+    listed = run("find", path, "-name", "fact.csv", "-printf", "%T@").stdout
+    with open(path / "fact.csv", "rb") as file:
+        now = os.fstat(file.fileno())
+    said = json.loads((path / "pov.json").read_text(encoding="utf-8"))
+    text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now.st_mtime))
+    assert now.st_mtime > was.st_mtime
+    assert os.stat(path / "fact.csv").st_mtime == now.st_mtime
+    assert float(listed) == now.st_mtime
+    assert said["tables"]["fact"]["time"] == text
+    assert os.stat(path / "pov.json").st_mtime >= now.st_mtime
+    same = os.stat(mnt / "data/Lima/Actual/2026-01/fact.csv")
+    assert (same.st_mtime, same.st_ino) == (other.st_mtime, other.st_ino)
 
 
 def test_reads_at_odd_offsets_equal_the_copy(mnt):

@@ -56,6 +56,7 @@ struct artifact_read {
 	 */
 	bool unsettled;
 	uint64_t generation; /* of the database; see artifact_generation() */
+	bool has_labels;     /* private: some label has ever changed */
 	struct artifact_world *world; /* private */
 	struct db *db;                /* private */
 };
@@ -85,6 +86,13 @@ struct artifact_node {
 	struct value values[MODEL_DIMS_MAX];
 	wall_s_t time;                               /* modified */
 	struct artifact_mark marks[MODEL_SLOTS_MAX]; /* POV: by slot */
+	/*
+	 * POV: when a label of its values changed last, or zeros. A path may
+	 * have stood for another POV before that, so no file of this one shows
+	 * an earlier time.
+	 */
+	struct artifact_mark label;
+	bool label_open; /* and one has changed that could not be folded */
 };
 
 #define ARTIFACT_NODE_NULL          \
@@ -177,6 +185,16 @@ NODISCARD int artifact_rows(struct artifact_read *rd,
 			    const struct artifact_node *pov,
 			    const struct artifact_sink *sink, int64_t *ret_rows,
 			    struct err *err);
+
+/*
+ * After -EBADMSG or -EIO, r: err becomes what is damaged, and what to do. Where
+ * err is empty, tables are searched for the damage, for a second at most.
+ * Returns r.
+ */
+int artifact_explain(struct artifact_read *rd, int r, struct err *err);
+
+/* Is this reason worth a line in the log: was it not said of this database? */
+bool artifact_is_news(struct artifact *a, const struct err *why);
 
 /* "<table>.csv", encoded. 0, -ENOMEM. */
 NODISCARD int artifact_file_name(const struct model_table *t, struct name *ret);

@@ -49,7 +49,8 @@ struct model_column {
 	bool notnull;
 	bool generated;
 	bool binary; /* collates by BINARY */
-	int pk;      /* place in the primary key from 1; 0: not in it */
+	const char *collation;
+	int pk; /* place in the primary key from 1; 0: not in it */
 };
 
 /* What makes a row unique: REPLACE deletes the row that is in the way. */
