@@ -143,6 +143,11 @@ struct draft *draft_free(struct draft *d)
 	return NULL;
 }
 
+void draft_limit(struct draft *d, int64_t bytes)
+{
+	pack_append_limit(d->append, bytes > 0 ? bytes : 0);
+}
+
 int draft_captured(struct draft *d, struct captured *ret)
 {
 	LOCK_SCOPE(&d->lock);

@@ -66,6 +66,7 @@ struct pack_append {
 	size_t n;
 	size_t cap;
 	int64_t next; /* id of the next new one */
+	int64_t left; /* bytes that may still be appended */
 };
 
 static void pack_name(int64_t id, char ret[NAME_BYTES])
@@ -467,6 +468,7 @@ int pack_append_begin(struct store *store, struct db *db,
 		return -ENOMEM;
 	}
 	a->store = store;
+	a->left = INT64_MAX;
 	r = begin(a, db);
 	if (r < 0) {
 		pack_append_free(a, false);
@@ -474,6 +476,13 @@ int pack_append_begin(struct store *store, struct db *db,
 	}
 	*ret = a;
 	return 0;
+}
+
+void pack_append_limit(struct pack_append *a, int64_t n)
+{
+	LOCK_SCOPE(&a->store->packs->lock);
+
+	a->left = n;
 }
 
 void pack_append_fresh(struct pack_append *a)
@@ -491,6 +500,9 @@ static int reserve(struct pack_append *a, int64_t n, size_t *ret,
 	struct target *t;
 	int r;
 
+	if (n > a->left)
+		return -EDQUOT;
+	a->left -= n;
 	if (a->n == 0 || a->targets[a->n - 1].end >= PACK_FULL) {
 		struct target fresh = {.id = a->next, .is_new = true, .fd = -1};
 

@@ -309,6 +309,19 @@ static void prepare(struct export *e)
 	e->params.channel = e->setup_only ? NULL : e->c->channel;
 }
 
+static int limit(struct export *e)
+{
+	struct store_usage usage;
+	int r;
+
+	if (!e->w->limits.store_bytes)
+		return 0;
+	r = store_usage(e->w->store, &usage);
+	if (r == 0)
+		draft_limit(e->d, e->w->limits.store_bytes - usage.packs);
+	return r;
+}
+
 static int run(struct export *e, struct err *err)
 {
 	int r;
@@ -316,6 +329,8 @@ static int run(struct export *e, struct err *err)
 	r = capture_check_timeline(e->w, err);
 	if (r == 0)
 		r = draft_begin(e->w->store, &e->d, err);
+	if (r == 0)
+		r = limit(e);
 	if (r == 0)
 		r = capture_run(e->w, e->d, &e->capture, err);
 	e->params.model = e->capture.read.model;
@@ -344,6 +359,10 @@ int work_export(struct work *w, const struct job *job, const struct command *c,
 		return r;
 	prepare(&e);
 	r = run(&e, err);
+	if (r == -EDQUOT && !err->text[0])
+		err_set(err, r,
+			"the store would exceed its limit of %lld bytes: purge outbox and snapshots, or raise max_store",
+			(long long)w->limits.store_bytes);
 	draft_free(e.d);
 	capture_deinit(&e.capture);
 	*ret_snapshot = r == 0 ? e.params.snapshot : 0;
