@@ -247,6 +247,13 @@ struct artifact *artifact_free(struct artifact *a)
 	return NULL;
 }
 
+uint64_t artifact_generation(struct artifact *a)
+{
+	LOCK_SCOPE(&a->lock);
+
+	return a->generation;
+}
+
 struct artifact_world *world_get(struct artifact *a)
 {
 	LOCK_SCOPE(&a->lock);

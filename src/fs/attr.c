@@ -79,7 +79,9 @@ void attr_fill(const struct mount *m, const struct node *node, int64_t size,
 /* Rendered for one open, under an open mark. */
 bool attr_is_provisional(const struct node *node)
 {
-	return node_ops(node->kind)->live && node->tag & NODE_TAG_PROVISIONAL;
+	/* Tags of what the store has are wider, and their bits mean nothing. */
+	return !node_ops(node->kind)->stored &&
+	       node->tag & NODE_TAG_PROVISIONAL;
 }
 
 static enum node_cache cache_of(const struct node *node)
@@ -149,6 +151,12 @@ int attr_fill_entry(const struct mount *m, const struct node *node,
 	fill_timeouts(m, node, listed, &e->entry_timeout, &e->attr_timeout);
 	attr_fill(m, node, size, time, &e->attr);
 	return node_pack(node, &e->ino);
+}
+
+void attr_doubt(struct fuse_entry_param *e)
+{
+	e->attr_timeout = LISTED_TIMEOUT; /* for the stat that asks */
+	e->entry_timeout = 0;
 }
 
 double attr_timeout(const struct mount *m, const struct node *node)

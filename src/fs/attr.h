@@ -11,6 +11,8 @@ void attr_fill(const struct mount *m, const struct node *node, int64_t size,
 NODISCARD int attr_fill_entry(const struct mount *m, const struct node *node,
 			      int64_t size, wall_s_t time, bool listed,
 			      struct fuse_entry_param *e);
+/* Its time is the last that was seen: the kernel is to ask again soon. */
+void attr_doubt(struct fuse_entry_param *e);
 /* How long attributes that were asked for are believed; s. */
 double attr_timeout(const struct mount *m, const struct node *node);
 /* Rendered for one open, under an open mark. */

@@ -694,7 +694,7 @@ static int text_facts(struct call *call, struct facts *ret, bool is_new)
 	}
 	r = put_usage(m, command_of(ret->node.kind), &b);
 	ret->size = (int64_t)b.len;
-	return r < 0 ? r : text_keep(call, ret, &b);
+	return r < 0 ? r : version_keep(call, ret, &b);
 }
 
 static int control_file_facts(struct call *call, struct artifact_read *rd,

@@ -33,7 +33,6 @@ struct text {
 	struct buf content;
 	unsigned tag;
 	wall_s_t time;
-	uint64_t generation; /* of the database that it describes */
 };
 
 struct mount {
@@ -50,13 +49,13 @@ struct mount {
 	double entry_timeout; /* s; of live files */
 	double attr_timeout;  /* s; of live files */
 	wall_s_t started;
-	int64_t first_change; /* the database's last change number then */
+	uint64_t first_generation; /* of the artifact then */
+	int64_t first_change;      /* the database's last number then */
 
-	_Atomic unsigned salt;         /* into tags; moves with the database */
 	_Atomic wall_s_t time_served;  /* the latest of a file so far */
 	_Atomic int64_t change_served; /* likewise */
+	_Atomic wall_s_t tree_time;    /* of data/ and setup/, as last seen */
 	_Atomic unsigned provisional;  /* last provisional tag */
-	_Atomic uint64_t generation;   /* of the artifact, as last seen */
 	_Atomic uint64_t n_calls;      /* answered */
 	_Atomic bool ended;            /* the session has */
 
@@ -99,6 +98,7 @@ struct call {
 	fuse_req_t req;
 	enum call_op op;
 	bool patient;
+	unsigned epoch;     /* of what is known: the read's */
 	mono_us_t deadline; /* for -EALREADY; 0: it did not happen yet */
 	fuse_ino_t ino;
 	size_t size;
@@ -119,10 +119,13 @@ void call_submit(struct call *call);
 void call_end_write(struct call *call, int r);
 
 /*
- * Another database is there now: forget what was known of the former, and see
- * to it that nothing of it looks like something that was shown before.
+ * Ends the epoch of what is known, and the read, which would be in the way of
+ * writing; begins the next, in which everything counts as changed. is_other:
+ * the read is of another database, which may be one that the store knows. Else
+ * it is the same, and nothing known of it holds. -EALREADY: others are at it.
  */
-void mount_refresh(struct mount *m);
+NODISCARD int mount_renew(struct call *call, struct artifact_read *rd,
+			  bool is_other);
 
 /* The table with this id, or NULL. */
 const struct model_table *live_table(const struct model *m, int64_t id);
@@ -136,6 +139,16 @@ NODISCARD int live_known(struct call *call, struct artifact_read *rd,
 			 const struct model_table *t,
 			 const struct artifact_node *pov,
 			 struct store_known *ret);
+
+/*
+ * version.c: the version of a node, as versions_get(). A provisional one is
+ * new, under a tag that is drawn for it.
+ */
+NODISCARD int version_get(struct call *call, struct node *node,
+			  struct version **ret);
+/* Puts a content into the cache, for the open to come; draws likewise. */
+NODISCARD int version_keep(struct call *call, struct facts *facts,
+			   const struct buf *content);
 
 /* mount.c: the kernel has answered, the mount works. */
 void mount_ready(struct mount *m);

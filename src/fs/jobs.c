@@ -248,7 +248,7 @@ static int job_file_facts(struct call *call, struct artifact_read *rd,
 	if (r < 0)
 		return r;
 	fill_facts(node, &job, &b, ret);
-	return ret->node.tag ? text_keep(call, ret, &b) : 0;
+	return ret->node.tag ? version_keep(call, ret, &b) : 0;
 }
 
 static int job_file_render(struct call *call, struct artifact_read *rd,

@@ -29,7 +29,7 @@ struct lister; /* a directory being read; ops.c */
 
 /*
  * Adds an entry to a directory's listing. facts NULL: they are not known
- * without work. 0, or 1: it is full.
+ * without work; so is time 0 of a directory. 0, or 1: it is full.
  */
 int lister_add(struct lister *l, const char *name, const struct node *node,
 	       const struct facts *facts, wall_s_t time, off_t cookie);
@@ -55,7 +55,6 @@ enum node_access {
 
 struct node_ops {
 	mode_t type; /* S_IFDIR, S_IFREG or S_IFLNK */
-	bool live;   /* changes with the database */
 	bool stored; /* nothing of the database is needed */
 	enum node_cache cache;
 	enum node_access access;
@@ -123,8 +122,5 @@ extern const struct node_ops control_file_ops;
 int root_entry(const char *name, size_t len, struct node *ret);
 /* The last snapshot's SnapshotParams.json: 0, or -ENOENT. */
 NODISCARD int params_latest(struct call *call, struct facts *ret);
-/* Puts content into the cache of versions, for the open to come. */
-NODISCARD int text_keep(struct call *call, const struct facts *facts,
-			const struct buf *content);
 /* A number in decimal as a name: 1 and above, or 0: it is none. */
 int64_t name_number(const char *name, size_t len);

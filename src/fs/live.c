@@ -52,16 +52,15 @@ static bool has_name(const struct model_table *t, const char *name, size_t len)
 	       memcmp(own.text, name, len) == 0;
 }
 
+/*
+ * Change numbers may come again in the next epoch, with other content: tags
+ * move on by more changes than are made until the kernel has forgotten.
+ */
+#define EPOCH_STEP 9973
+
 static unsigned settled_tag(const struct call *call, int64_t change)
 {
-	return ((unsigned)change + atomic_load(&call->mount->salt)) &
-	       NODE_TAG_MASK;
-}
-
-static unsigned provisional_tag(const struct call *call)
-{
-	return NODE_TAG_PROVISIONAL |
-	       (atomic_fetch_add(&call->mount->provisional, 1) & NODE_TAG_MASK);
+	return ((unsigned)change + call->epoch * EPOCH_STEP) & NODE_TAG_MASK;
 }
 
 /* Hashes and keeps what a renderer writes. */
@@ -160,8 +159,8 @@ static int fill_from_store(struct call *call, const struct model_table *t,
 	struct object object;
 	int r;
 
-	if (knowledge_get(call->mount->knowledge, t->id, pov ? pov->id : 0,
-			  change, &known) != 1 ||
+	if (knowledge_get(call->mount->knowledge, call->epoch, t->id,
+			  pov ? pov->id : 0, change, &known) != 1 ||
 	    object_find(call->mount->store, known.sha256, &object) != 1 ||
 	    object.size != known.bytes)
 		return 0;
@@ -181,22 +180,21 @@ static int fill_from_store(struct call *call, const struct model_table *t,
 	return 0;
 }
 
-static void remember(struct call *call, const struct artifact_read *rd,
-		     const struct model_table *t,
-		     const struct artifact_node *pov,
-		     const struct artifact_mark *mark, const struct version *v,
-		     struct store_known *ret)
+static struct store_known known_of(const struct model_table *t,
+				   const struct artifact_node *pov,
+				   const struct artifact_mark *mark,
+				   const struct version *v)
 {
-	*ret = (struct store_known){
+	struct store_known known = {
 		.table = t->id,
 		.pov = pov ? pov->id : 0,
 		.change = mark->change,
 		.rows = v->rows,
 		.bytes = v->size,
 	};
-	memcpy(ret->sha256, v->sha256, SHA256_BYTES);
-	if (rd)
-		knowledge_put(call->mount->knowledge, rd->generation, ret);
+
+	memcpy(known.sha256, v->sha256, SHA256_BYTES);
+	return known;
 }
 
 static struct node file_node(const struct model_table *t,
@@ -222,25 +220,18 @@ static wall_s_t served_time(const struct call *call, wall_s_t time)
 	return time;
 }
 
-/*
- * Renders a version unless it is there, and says what is known then. rd is
- * NULL-safe for remember(): provisional versions are not remembered.
- */
+/* Renders a version unless it is there, and says what is known then. */
 static int render_version(struct call *call, struct artifact_read *rd,
 			  const struct model_table *t,
 			  const struct artifact_node *pov,
-			  const struct artifact_mark *mark,
-			  const struct node *node, struct store_known *ret)
+			  const struct artifact_mark *mark, struct node *node,
+			  struct store_known *ret)
 {
 	struct versions *vs = call->mount->versions;
-	bool settled = !(node->tag & NODE_TAG_PROVISIONAL);
 	struct version *v;
-	fuse_ino_t ino;
 	int r;
 
-	r = node_pack(node, &ino);
-	if (r == 0)
-		r = versions_get(vs, ino, call, &v);
+	r = version_get(call, node, &v);
 	if (r < 0)
 		return r;
 	if (r == 1) {
@@ -249,7 +240,9 @@ static int render_version(struct call *call, struct artifact_read *rd,
 		versions_done(vs, v, r);
 	}
 	if (r == 0)
-		remember(call, settled ? rd : NULL, t, pov, mark, v, ret);
+		*ret = known_of(t, pov, mark, v);
+	if (r == 0 && !(node->tag & NODE_TAG_PROVISIONAL))
+		knowledge_put(call->mount->knowledge, call->epoch, ret);
 	versions_unref(vs, v);
 	return r;
 }
@@ -284,8 +277,8 @@ static int known_facts(struct call *call, struct artifact_read *rd,
 		return r;
 	*ret_open = r == 1;
 	if (!*ret_open &&
-	    knowledge_get(call->mount->knowledge, t->id, pov ? pov->id : 0,
-			  ret_mark->change, ret) == 1)
+	    knowledge_get(call->mount->knowledge, call->epoch, t->id,
+			  pov ? pov->id : 0, ret_mark->change, ret) == 1)
 		return pov && ret->rows == 0 ? -ENOENT : 1;
 	if (!pov)
 		return 0;
@@ -320,7 +313,7 @@ static int find_facts(struct call *call, struct artifact_read *rd,
 	ret->node = file_node(t, pov, settled_tag(call, mark.change));
 	if (r == 0) {
 		if (open) {
-			ret->node.tag = provisional_tag(call);
+			ret->node.tag = NODE_TAG_PROVISIONAL;
 			if (mark.time < clock_wall())
 				mark.time = clock_wall();
 			else
@@ -355,7 +348,7 @@ static int list_file(struct call *call, struct artifact_read *rd,
 		     const struct artifact_node *pov, off_t cookie,
 		     struct lister *l)
 {
-	struct store_known known;
+	struct store_known known = {.bytes = 0};
 	struct artifact_mark mark;
 	struct facts facts;
 	struct name name;
@@ -372,6 +365,14 @@ static int list_file(struct call *call, struct artifact_read *rd,
 		return -ENOMEM;
 	return lister_add(l, name.text, &facts.node, r == 1 ? &facts : NULL,
 			  facts.time, cookie);
+}
+
+/* When data/ was modified, noted for when the database is not at hand. */
+static wall_s_t tree_time(const struct call *call,
+			  const struct artifact_node *root)
+{
+	atomic_store(&call->mount->tree_time, root->time);
+	return root->time;
 }
 
 /* setup/ */
@@ -418,17 +419,15 @@ static int setup_time(struct call *call, struct artifact_read *rd,
 	struct artifact_node root = ARTIFACT_NODE_NULL;
 	int r;
 
-	(void)call;
 	(void)dir;
 	r = artifact_dir(rd, ARTIFACT_DIR_ROOT, &root);
 	if (r == 0)
-		*ret = root.time;
+		*ret = tree_time(call, &root);
 	return r;
 }
 
 const struct node_ops setup_ops = {
 	.type = S_IFDIR,
-	.live = true,
 	.lookup = setup_lookup,
 	.list = setup_list,
 	.time = setup_time,
@@ -471,12 +470,19 @@ static int setup_file_render(struct call *call, struct artifact_read *rd,
 
 const struct node_ops setup_file_ops = {
 	.type = S_IFREG,
-	.live = true,
 	.facts = setup_file_facts,
 	.render = setup_file_render,
 };
 
 /* data/ and the directories in it */
+
+/* May it be said what there is, and what there is not? */
+static int check_listing(struct artifact_read *rd)
+{
+	int r = artifact_check_listing(rd);
+
+	return r == -EBUSY ? -EALREADY : r;
+}
 
 static int dir_lookup(struct call *call, struct artifact_read *rd,
 		      const struct node *node, const char *name, size_t len,
@@ -498,8 +504,11 @@ static int dir_lookup(struct call *call, struct artifact_read *rd,
 	r = artifact_dir(rd, node->id, &dir);
 	if (r == 0)
 		r = artifact_lookup(rd, &dir, name, len, &entry);
-	if (r == -ENOENT && artifact_check_listing(rd) < 0)
-		r = -EALREADY;
+	if (r == -ENOENT) {
+		r = check_listing(rd);
+		if (r == 0)
+			r = -ENOENT;
+	}
 	if (r < 0)
 		return r;
 	*ret = (struct node){
@@ -533,9 +542,9 @@ static int dir_list(struct call *call, struct artifact_read *rd,
 	struct facts params;
 	int r;
 
-	if (artifact_check_listing(rd) < 0)
-		return -EALREADY;
-	r = artifact_dir(rd, node->id, &dir);
+	r = check_listing(rd);
+	if (r == 0)
+		r = artifact_dir(rd, node->id, &dir);
 	if (r < 0)
 		return r;
 	if (dir.level + 1 == rd->model->n_dims)
@@ -560,19 +569,17 @@ static int dir_time(struct call *call, struct artifact_read *rd,
 	struct artifact_node dir = ARTIFACT_NODE_NULL;
 	int r;
 
-	(void)call;
 	r = artifact_dir(rd, node->id, &dir);
 	if (r == 0 && node->id != ARTIFACT_DIR_ROOT)
 		r = artifact_is_alive(rd, &dir);
 	if (r < 0)
 		return r == -ENOENT ? -ESTALE : r;
-	*ret = dir.time;
+	*ret = node->id == ARTIFACT_DIR_ROOT ? tree_time(call, &dir) : dir.time;
 	return 0;
 }
 
 const struct node_ops dir_ops = {
 	.type = S_IFDIR,
-	.live = true,
 	.lookup = dir_lookup,
 	.list = dir_list,
 	.time = dir_time,
@@ -647,7 +654,6 @@ static int data_file_render(struct call *call, struct artifact_read *rd,
 
 const struct node_ops data_file_ops = {
 	.type = S_IFREG,
-	.live = true,
 	.facts = data_file_facts,
 	.render = data_file_render,
 };
@@ -780,7 +786,7 @@ static int put_pov(struct call *call, struct artifact_read *rd, int64_t id,
 	ret->node = (struct node){
 		.kind = NODE_POV_JSON,
 		.id = id,
-		.tag = open ? provisional_tag(call)
+		.tag = open ? NODE_TAG_PROVISIONAL
 			    : settled_tag(call, mark.change),
 	};
 	if (open && mark.time < clock_wall())
@@ -794,26 +800,13 @@ static int pov_json_facts(struct call *call, struct artifact_read *rd,
 			  const struct node *node, struct facts *ret)
 {
 	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
-	struct version *v;
-	fuse_ino_t ino;
 	int r;
 
 	r = put_pov(call, rd, node->id, &b, ret);
 	if (r < 0 || !(ret->node.tag & NODE_TAG_PROVISIONAL))
 		return r;
 	/* Nobody can render this one again: it is kept for the open to come. */
-	r = node_pack(&ret->node, &ino);
-	if (r == 0)
-		r = versions_get(call->mount->versions, ino, call, &v);
-	if (r < 0)
-		return r;
-	if (r == 1) {
-		v->time = ret->time;
-		r = versions_write(v, b.data, b.len, call->mount->store);
-		versions_done(call->mount->versions, v, r);
-	}
-	versions_unref(call->mount->versions, v);
-	return r;
+	return version_keep(call, ret, &b);
 }
 
 static int pov_json_render(struct call *call, struct artifact_read *rd,
@@ -834,7 +827,6 @@ static int pov_json_render(struct call *call, struct artifact_read *rd,
 
 const struct node_ops pov_json_ops = {
 	.type = S_IFREG,
-	.live = true,
 	.facts = pov_json_facts,
 	.render = pov_json_render,
 };
@@ -900,7 +892,6 @@ static int pov_list(struct call *call, struct artifact_read *rd,
 
 const struct node_ops pov_ops = {
 	.type = S_IFDIR,
-	.live = true,
 	.lookup = pov_lookup,
 	.list = pov_list,
 	.time = pov_time,

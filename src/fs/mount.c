@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -250,8 +249,13 @@ static int new_session(struct mount *m, struct err *err)
 
 static int attach(struct mount *m, struct err *err)
 {
-	if (fuse_session_mount(m->session, m->mountpoint) == 0)
-		return 0;
+	mode_t mode;
+	int r;
+
+	r = place_prepare(m->mountpoint, &mode, err);
+	if (r < 0 || fuse_session_mount(m->session, m->mountpoint) == 0)
+		return r;
+	place_restore(m->mountpoint, mode);
 	return err_set(err, -EIO, "cannot mount at '%s': %s", m->mountpoint,
 		       access("/dev/fuse", R_OK | W_OK) < 0
 			       ? "/dev/fuse is missing or not allowed to you"
@@ -283,19 +287,15 @@ static int serve(struct mount *m, struct err *err)
 	return r;
 }
 
-void mount_refresh(struct mount *m)
+/*
+ * Change numbers may come again with other content: nothing of before may
+ * look like something of now.
+ */
+static void count_as_changed(struct mount *m)
 {
 	struct err err = ERR_NULL;
-	unsigned salt;
 	int r;
 
-	/*
-	 * Change numbers may come again with other content: no tag of before
-	 * may stand for a version of now, nor a time.
-	 */
-	if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
-		salt = atomic_load(&m->salt) + 9973;
-	atomic_store(&m->salt, salt);
 	versions_reset(m->versions);
 	r = artifact_renumber(m->artifact, atomic_load(&m->change_served),
 			      atomic_load(&m->time_served), &err);
@@ -305,13 +305,43 @@ void mount_refresh(struct mount *m)
 			err_text(&err, r));
 }
 
+int mount_renew(struct call *call, struct artifact_read *rd, bool is_other)
+{
+	struct mount *m = call->mount;
+	uint64_t generation = rd->generation;
+	char timeline[TIMELINE_BYTES];
+	int r;
+
+	r = knowledge_end(m->knowledge, call->epoch);
+	if (r < 0)
+		return r;
+	if (is_other && artifact_timeline(rd, timeline) < 0)
+		is_other = false; /* then it knows nothing of it */
+	artifact_read_end(rd);
+	count_as_changed(m);
+	knowledge_begin(m->knowledge, generation, is_other ? timeline : NULL);
+	return 0;
+}
+
 static int begin_reading(struct mount *m, struct artifact_read *rd)
 {
+	CLEANUP(artifact_node_deinit)
+	struct artifact_node root = ARTIFACT_NODE_NULL;
+	char timeline[TIMELINE_BYTES];
+	int r;
+
 	m->started = clock_wall();
 	atomic_store(&m->outbox_time, m->started);
 	atomic_store(&m->snapshots_time, m->started);
-	atomic_store(&m->generation, rd->generation);
-	knowledge_reset(m->knowledge, rd->generation, rd);
+	r = artifact_dir(rd, ARTIFACT_DIR_ROOT, &root);
+	if (r < 0)
+		return r;
+	atomic_store(&m->tree_time, root.time);
+	m->first_generation = rd->generation;
+	r = artifact_timeline(rd, timeline);
+	if (r < 0)
+		return r;
+	knowledge_begin(m->knowledge, rd->generation, timeline);
 	return artifact_change(rd, &m->first_change);
 }
 
@@ -411,8 +441,6 @@ static int run(struct mount *m, struct err *err)
 	r = block_signals();
 	if (r == 0)
 		r = open_as_user(m, err);
-	if (r == 0)
-		r = place_prepare(m->mountpoint, err);
 	if (r == 0)
 		r = new_session(m, err);
 	if (r == 0)

@@ -63,12 +63,16 @@ static int run_lookup(struct call *call, struct artifact_read *rd)
 		r = ops->facts(call, rd, &facts.node, &facts);
 	else if (rd->model || ops->stored)
 		r = ops->time(call, rd, &facts.node, &facts.time);
+	else
+		facts.time = atomic_load(&call->mount->tree_time);
 	if (r < 0)
 		return r == -ESTALE ? -ENOENT : r;
 	r = attr_fill_entry(call->mount, &facts.node, facts.size, facts.time,
 			    false, &e);
 	if (r < 0)
 		return r;
+	if (!rd->model && !ops->stored && !ops->facts)
+		attr_doubt(&e);
 	fuse_reply_entry(call->req, &e);
 	return 0;
 }
@@ -177,6 +181,25 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 }
 
 /*
+ * Rows have changed and no trigger has noticed. What was known is worth
+ * nothing; new tags make everybody ask again.
+ */
+static int distrust(struct call *call, struct artifact_read *rd,
+		    const struct node *node)
+{
+	int r;
+
+	if (!call->patient)
+		return -EWOULDBLOCK;
+	r = mount_renew(call, rd, false);
+	if (r < 0)
+		return r;
+	log_err("rows changed without their triggers (in table %u, point of view %lld): run outboxfs adopt again",
+		node->table, (long long)node->id);
+	return -ESTALE;
+}
+
+/*
  * The version that a node id stands for, ready to be read: 0 and a reference.
  * -ESTALE: there is another one now.
  */
@@ -214,17 +237,8 @@ static int get_version(struct call *call, struct artifact_read *rd,
 	if (r != 1)
 		return r;
 	r = ops->render(call, rd, &facts, *ret);
-	if (r == 0 && (*ret)->size != facts.size) {
-		/*
-		 * Rows have changed and no trigger has noticed. What was known
-		 * is worth nothing; new tags make everybody ask again.
-		 */
-		log_err("rows changed without their triggers (in table %u, point of view %lld): run outboxfs adopt again",
-			node.table, (long long)node.id);
-		knowledge_reset(call->mount->knowledge, rd->generation, rd);
-		mount_refresh(call->mount);
-		r = -ESTALE;
-	}
+	if (r == 0 && (*ret)->size != facts.size)
+		r = distrust(call, rd, &node);
 	versions_done(vs, *ret, r);
 	if (r < 0)
 		versions_unref(vs, *ret);
@@ -355,7 +369,7 @@ int lister_add(struct lister *l, const char *name, const struct node *node,
 			    facts ? facts->time : time, true, &e);
 	if (r < 0)
 		return r;
-	if (!dir && !facts)
+	if (!facts && (!dir || time == 0))
 		e.ino = 0; /* the kernel asks if anybody wants to know */
 	if (l->plus)
 		n = fuse_add_direntry_plus(l->call->req, l->data + l->used,
@@ -426,22 +440,19 @@ static int (*const runs[])(struct call *, struct artifact_read *) = {
 	[CALL_UNLINK] = run_unlink,   [CALL_WRITE] = run_write,
 };
 
-/* The database is another one than before: what was known of it is void. */
-static int refresh(struct call *call, struct artifact_read *rd)
+/* Lets a read in, if what is known is of the database that it reads. */
+static int enter(struct call *call, struct artifact_read *rd)
 {
-	struct mount *m = call->mount;
-	uint64_t seen = atomic_load(&m->generation);
+	int r;
 
-	if (rd->generation == seen)
+	r = knowledge_enter(call->mount->knowledge, rd->generation,
+			    &call->epoch);
+	if (r == 0)
 		return 0;
-	if (!call->patient)
-		return -EWOULDBLOCK;
-	if (!atomic_compare_exchange_strong(&m->generation, &seen,
-					    rd->generation))
-		return 0;
-	knowledge_reset(m->knowledge, rd->generation, rd);
-	artifact_read_end(rd); /* it would be in the way of writing */
-	mount_refresh(m);
+	if (r == 1 && call->patient)
+		r = mount_renew(call, rd, true);
+	if (r < 0) /* by then, who is at it may have done it */
+		call->task.due = clock_mono() + RETRY_US;
 	return -EWOULDBLOCK; /* begin again, in the state that this made */
 }
 
@@ -498,18 +509,22 @@ static int call_try(struct call *call)
 				&call->err);
 	/*
 	 * Not ENOENT, which programs take for "deleted", nor ESTALE: asking
-	 * again does not help.
+	 * again does not help. EISDIR would be of the path asked for.
 	 */
-	if (r == -ESTALE || r == -ENOENT || r == -ENODATA)
+	if (r == -ESTALE || r == -ENOENT || r == -ENODATA || r == -EISDIR)
 		r = -EIO;
 	call->why = r;
 	if (r == 0)
-		r = refresh(call, &rd);
+		r = enter(call, &rd);
 	else if (needs_no_database(call) &&
 		 (r != -EWOULDBLOCK || !looks_up_text(call)))
 		r = 0;
 	if (r == 0)
 		r = runs[call->op](call, &rd);
+	/* A constraint that its schema has; for control files it means a name.
+	 */
+	if (r == -EEXIST)
+		return -EIO;
 	/* An impatient read gives up by itself when it gets long. */
 	return r == -ECANCELED && !call->patient ? -EWOULDBLOCK : r;
 }

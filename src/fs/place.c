@@ -180,17 +180,29 @@ int place_check(const char *mountpoint, const char *database, struct err *err)
 	return check_empty(mountpoint, err);
 }
 
-int place_prepare(const char *mountpoint, struct err *err)
+int place_prepare(const char *mountpoint, mode_t *ret_mode, struct err *err)
 {
 	struct stat st;
 
+	if (stat(mountpoint, &st) < 0)
+		return err_set(err, -errno, "cannot look at '%s': %s",
+			       mountpoint, strerrordesc_np(errno));
 	/* fusermount3 wants to write to it and enter it; root needs neither. */
-	if (stat(mountpoint, &st) == 0 && st.st_uid == geteuid() &&
-	    chmod(mountpoint, 0300) < 0)
+	if (st.st_uid == geteuid() && chmod(mountpoint, 0300) < 0)
 		return err_set(err, -errno,
 			       "cannot change the mode of mount point '%s': %s",
 			       mountpoint, strerrordesc_np(errno));
+	*ret_mode = st.st_mode & 07777;
 	return 0;
+}
+
+void place_restore(const char *mountpoint, mode_t mode)
+{
+	struct stat st;
+
+	if (stat(mountpoint, &st) == 0 && st.st_uid == geteuid() &&
+	    chmod(mountpoint, mode) < 0)
+		log_warn("cannot change the mode of '%s' back", mountpoint);
 }
 
 /* A dead mount still has its attributes in the kernel, but no statfs. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <sys/types.h>
+
 #include "outboxfs/base/err.h"
 
 /*
@@ -18,9 +20,13 @@ NODISCARD int place_take_over(const char *path, struct err *err);
 NODISCARD int place_check(const char *mountpoint, const char *database,
 			  struct err *err);
 
-/* Makes the bare directory unreadable, so that nobody takes it for the mount.
+/*
+ * Makes the bare directory unreadable, so that nobody takes it for the mount,
+ * and says what its mode was, for place_restore() if it is not mounted then.
  */
-NODISCARD int place_prepare(const char *mountpoint, struct err *err);
+NODISCARD int place_prepare(const char *mountpoint, mode_t *ret_mode,
+			    struct err *err);
+void place_restore(const char *mountpoint, mode_t mode);
 
 /* Takes the mount away; lazily if it is busy. */
 void place_unmount(const char *mountpoint);

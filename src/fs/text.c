@@ -4,7 +4,6 @@
  * A text whose content has changed gets a new tag and a later time.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -61,19 +60,13 @@ static int root_list(struct call *call, struct artifact_read *rd,
 		cookie >= COOKIE_FIRST ? (size_t)cookie - COOKIE_FIRST + 1 : 0;
 	int r = 0;
 
+	(void)call;
+	(void)rd;
 	(void)dir;
-	for (size_t i = first; r == 0 && i < ARRAY_SIZE(root_entries); i++) {
-		const struct node *node = &root_entries[i].node;
-		const struct node_ops *ops = node_ops(node->kind);
-		wall_s_t time = 0;
-
-		/* Without its database the mount still says what is wrong. */
-		if (ops->time && (rd->model || ops->stored))
-			r = ops->time(call, rd, node, &time);
-		if (r == 0)
-			r = lister_add(l, root_entries[i].name, node, NULL,
-				       time, COOKIE_FIRST + (off_t)i);
-	}
+	/* Names only: they stand without a database, and while it is busy. */
+	for (size_t i = first; r == 0 && i < ARRAY_SIZE(root_entries); i++)
+		r = lister_add(l, root_entries[i].name, &root_entries[i].node,
+			       NULL, 0, COOKIE_FIRST + (off_t)i);
 	return r < 0 ? r : 0;
 }
 
@@ -160,50 +153,90 @@ static void put_quoted(struct buf *b, const char *s)
 	buf_putc(b, '\'');
 }
 
-static void put_shell_path(struct buf *b, const char *mountpoint,
-			   const char *fmt, ...) PRINTF(3, 4);
-static void put_shell_path(struct buf *b, const char *mountpoint,
-			   const char *fmt, ...)
+/* A path in the mount, for a shell: directory and file may be empty. */
+static void put_path(struct buf *b, const char *mountpoint, const char *dir,
+		     const char *file)
 {
 	CLEANUP(buf_deinit) struct buf path = BUF_NULL;
-	char rest[1024];
-	va_list args;
 
-	va_start(args, fmt);
-	(void)vsnprintf(rest, sizeof(rest), fmt, args);
-	va_end(args);
-	buf_printf(&path, "%s/%s", mountpoint, rest);
+	buf_printf(&path, "%s/%s%s", mountpoint, dir, file);
 	if (buf_str(&path))
 		put_quoted(b, buf_str(&path));
 }
 
-/* What to write to get data out. */
-static void put_export_section(const struct mount *m, const char *example,
-			       struct buf *b)
+/* A command with such a path. */
+static void put_command(struct buf *b, const char *command,
+			const char *mountpoint, const char *dir,
+			const char *file)
 {
-	const char *mnt = m->mountpoint;
+	buf_printf(b, "    %s ", command);
+	put_path(b, mountpoint, dir, file);
+}
 
+static int put_setup_command(struct buf *b, const struct model *m,
+			     const char *mountpoint)
+{
+	const struct model_table *t = first_table(m, MODEL_SETUP);
+	struct name name;
+	int r;
+
+	if (!t)
+		return 0;
+	r = live_file_name(t, &name);
+	if (r < 0)
+		return r;
+	put_command(b, "head", mountpoint, "setup/", name.text);
+	buf_putc(b, '\n');
+	return 0;
+}
+
+/* pov: the path of one that exists, or empty. */
+static int put_data_commands(struct buf *b, const struct model *m,
+			     const char *mountpoint, const char *pov)
+{
+	CLEANUP(buf_deinit) struct buf dir = BUF_NULL;
+	const struct model_table *t = first_table(m, MODEL_DATA);
+	struct name name;
+	int r;
+
+	if (!t || !*pov)
+		return 0;
+	buf_printf(&dir, "data/%s/", pov);
+	r = live_file_name(t, &name);
+	if (r < 0 || !buf_str(&dir))
+		return r < 0 ? r : -ENOMEM;
+	put_command(b, "cat", mountpoint, buf_str(&dir), name.text);
+	buf_putc(b, '\n');
+	put_command(b, "jq .", mountpoint, buf_str(&dir), "pov.json");
+	buf_putc(b, '\n');
+	return 0;
+}
+
+/* What to write to get data out. */
+static void put_export_section(struct buf *b, const char *mnt, const char *pov)
+{
 	buf_puts(
 		b,
 		"\n## Export\n\nOne line written into `control/export` makes a ZIP in `outbox/`. `cat` the\n"
 		"control file to see what it takes.\n\n");
-	buf_puts(b, "    echo 'all file=first.zip wait=yes' > ");
-	put_shell_path(b, mnt, "control/export");
-	buf_puts(b, "\n    unzip -t ");
-	put_shell_path(b, mnt, "outbox/first.zip");
-	buf_puts(b, "\n    echo 'incremental wait=yes' > ");
-	put_shell_path(b, mnt, "control/export");
-	buf_puts(b, "\n    rsync -a ");
-	put_shell_path(b, mnt, "outbox/");
-	buf_puts(b, " partner:/drop/\n    cat ");
-	put_shell_path(b, mnt, "jobs/latest/result.json");
-	buf_puts(b, "\n    diff -rq ");
-	put_shell_path(b, mnt, "data");
+	put_command(b, "echo 'all file=first.zip wait=yes' >", mnt, "control/",
+		    "export");
+	buf_putc(b, '\n');
+	put_command(b, "unzip -t", mnt, "outbox/", "first.zip");
+	buf_putc(b, '\n');
+	put_command(b, "echo 'incremental wait=yes' >", mnt, "control/",
+		    "export");
+	buf_putc(b, '\n');
+	put_command(b, "rsync -a", mnt, "outbox/", "");
+	buf_puts(b, " partner:/drop/\n");
+	put_command(b, "cat", mnt, "jobs/latest/", "result.json");
+	buf_putc(b, '\n');
+	put_command(b, "diff -rq", mnt, "data", "");
 	buf_putc(b, ' ');
-	put_shell_path(b, mnt, "output");
-	if (*example) {
-		buf_puts(b, "\n    ls ");
-		put_shell_path(b, mnt, "snapshots/latest/output/%s", example);
+	put_path(b, mnt, "output", "");
+	if (*pov) {
+		buf_putc(b, '\n');
+		put_command(b, "ls", mnt, "snapshots/latest/output/", pov);
 	}
 	buf_puts(
 		b,
@@ -219,8 +252,6 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 {
 	CLEANUP(buf_deinit) struct buf example = BUF_NULL;
 	const struct model *m = rd->model;
-	const struct model_table *setup = first_table(m, MODEL_SETUP);
-	const struct model_table *data = first_table(m, MODEL_DATA);
 	const char *mnt = call->mount->mountpoint;
 	int r;
 
@@ -236,8 +267,13 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 		m->n_tables - (size_t)m->n_slots);
 	put_pov_path(b, m);
 	buf_puts(b, "/\n");
-	for (int slot = 0; slot < m->n_slots; slot++)
-		buf_printf(b, "        %s.csv\n", model_slot(m, slot)->name);
+	for (int slot = 0; r == 0 && slot < m->n_slots; slot++) {
+		struct name name;
+
+		r = live_file_name(model_slot(m, slot), &name);
+		if (r == 0)
+			buf_printf(b, "        %s\n", name.text);
+	}
 	buf_puts(
 		b,
 		"        pov.json         values, rows, bytes, SHA-256 of the files\n"
@@ -246,28 +282,20 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 		"made of values: what a path cannot carry is written as %XX; pov.json has\n"
 		"the values as they are. CSV: NULL is an empty field, the empty string is\n"
 		"`\"\"`, blobs are `\\x` and hex.\n\n## Try\n\n");
-	if (setup) {
-		buf_puts(b, "    head ");
-		put_shell_path(b, mnt, "setup/%s.csv", setup->name);
-		buf_putc(b, '\n');
-	}
-	if (data && example.len) {
-		buf_puts(b, "    cat ");
-		put_shell_path(b, mnt, "data/%s/%s.csv", buf_str(&example),
-			       data->name);
-		buf_puts(b, "\n    jq . ");
-		put_shell_path(b, mnt, "data/%s/pov.json", buf_str(&example));
-		buf_putc(b, '\n');
-	}
-	buf_puts(b, "    rsync -a ");
-	put_shell_path(b, mnt, "data/");
-	buf_puts(b, " copy/\n    diff -rq ");
-	put_shell_path(b, mnt, "data");
+	if (r == 0)
+		r = put_setup_command(b, m, mnt);
+	if (r == 0)
+		r = put_data_commands(b, m, mnt, buf_str(&example));
+	if (r < 0)
+		return r;
+	put_command(b, "rsync -a", mnt, "data/", "");
+	buf_puts(b, " copy/\n");
+	put_command(b, "diff -rq", mnt, "data", "");
 	buf_puts(
 		b,
 		" copy\n\nSynchronise directories of this mount, never the mount point itself: when it\n"
 		"is not mounted it is empty, and `rsync --delete` would believe that.\n");
-	put_export_section(call->mount, buf_str(&example), b);
+	put_export_section(b, mnt, buf_str(&example));
 	return buf_error(b);
 }
 
@@ -434,29 +462,6 @@ static void renew_locked(struct text *text, struct buf *content)
 	text->time = now > text->time ? now : text->time + 1;
 }
 
-int text_keep(struct call *call, const struct facts *facts,
-	      const struct buf *content)
-{
-	struct versions *vs = call->mount->versions;
-	struct version *v;
-	fuse_ino_t ino;
-	int r;
-
-	r = node_pack(&facts->node, &ino);
-	if (r == 0)
-		r = versions_get(vs, ino, call, &v);
-	if (r < 0)
-		return r;
-	if (r == 1) {
-		v->time = facts->time;
-		r = versions_write(v, content->data, content->len,
-				   call->mount->store);
-		versions_done(vs, v, r);
-	}
-	versions_unref(vs, v);
-	return r;
-}
-
 static int text_facts(struct call *call, struct artifact_read *rd,
 		      struct text *text, enum node_kind kind, put_func_t put,
 		      struct facts *ret)
@@ -480,7 +485,7 @@ static int text_facts(struct call *call, struct artifact_read *rd,
 		ret->time = text->time;
 	}
 	return buf_error(&copy) ? buf_error(&copy)
-				: text_keep(call, ret, &copy);
+				: version_keep(call, ret, &copy);
 }
 
 static int readme_facts(struct call *call, struct artifact_read *rd,
@@ -514,7 +519,6 @@ static int text_render(struct call *call, struct artifact_read *rd,
 
 const struct node_ops readme_ops = {
 	.type = S_IFREG,
-	.live = true,
 	.cache = CACHE_BRIEF,
 	.facts = readme_facts,
 	.render = text_render,
@@ -522,7 +526,6 @@ const struct node_ops readme_ops = {
 
 const struct node_ops status_ops = {
 	.type = S_IFREG,
-	.live = true,
 	.cache = CACHE_BRIEF,
 	.facts = status_facts,
 	.render = text_render,

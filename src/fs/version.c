@@ -9,12 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/fs.h"
+#include "fs/attr.h"
 
 #define BUCKETS      4096
 #define MEM_EACH_MAX ((size_t)1 << 20)   /* larger ones go to a file */
 #define MEM_MAX      ((int64_t)24 << 20) /* of unused versions */
-#define DISK_MAX     ((int64_t)1 << 30)
+#define DISK_MAX     ((int64_t)1 << 30)  /* likewise */
 
 struct versions {
 	struct store *store;
@@ -24,7 +24,7 @@ struct versions {
 	struct version *buckets[BUCKETS];
 	struct version *oldest; /* of those that nobody uses */
 	struct version *newest;
-	int64_t mem; /* bytes of ready versions */
+	int64_t mem; /* their bytes */
 	int64_t disk;
 };
 
@@ -45,12 +45,28 @@ static struct version **bucket(struct versions *vs, fuse_ino_t ino)
 	return &vs->buckets[(ino * 0x9e3779b97f4a7c15ULL) >> 52];
 }
 
+/*
+ * Only what nobody uses counts: what is in use could not be dropped, and would
+ * push out versions that are about to be opened.
+ */
+static void account_locked(struct versions *vs, const struct version *v,
+			   int sign)
+{
+	if (v->on_disk)
+		vs->disk += sign * v->size;
+	else if (v->fd >= 0)
+		vs->mem += sign * v->size;
+	else
+		vs->mem += sign * (int64_t)(v->mem.cap + sizeof(*v));
+}
+
 static void lru_remove_locked(struct versions *vs, struct version *v)
 {
 	*(v->lru_prev ? &v->lru_prev->lru_next : &vs->oldest) = v->lru_next;
 	*(v->lru_next ? &v->lru_next->lru_prev : &vs->newest) = v->lru_prev;
 	v->lru_prev = NULL;
 	v->lru_next = NULL;
+	account_locked(vs, v, -1);
 }
 
 static void lru_add_locked(struct versions *vs, struct version *v)
@@ -59,6 +75,7 @@ static void lru_add_locked(struct versions *vs, struct version *v)
 	v->lru_next = NULL;
 	*(vs->newest ? &vs->newest->lru_next : &vs->oldest) = v;
 	vs->newest = v;
+	account_locked(vs, v, 1);
 }
 
 static void unhash_locked(struct versions *vs, struct version *v)
@@ -71,15 +88,6 @@ static void unhash_locked(struct versions *vs, struct version *v)
 		*at = v->hash_next;
 }
 
-static void account_locked(struct versions *vs, const struct version *v,
-			   int sign)
-{
-	if (v->fd >= 0)
-		vs->disk += sign * v->size;
-	else
-		vs->mem += sign * (int64_t)(v->mem.cap + sizeof(*v));
-}
-
 static void version_free(struct version *v)
 {
 	buf_deinit(&v->mem);
@@ -87,20 +95,30 @@ static void version_free(struct version *v)
 	free(v);
 }
 
-/* Takes unused versions out until the rest fits; returns them as a list. */
+/* Takes the longest unused version out, and puts it before a list. */
+static struct version *take_oldest_locked(struct versions *vs,
+					  struct version *list)
+{
+	struct version *v = vs->oldest;
+
+	lru_remove_locked(vs, v);
+	unhash_locked(vs, v);
+	v->hash_next = list;
+	return v;
+}
+
+/*
+ * Takes unused versions out until the rest fits; returns them as a list. The
+ * newest stays: it may have been rendered for the open that follows, and for
+ * nobody else.
+ */
 static struct version *evict_locked(struct versions *vs)
 {
 	struct version *gone = NULL;
 
-	while (vs->oldest && (vs->mem > MEM_MAX || vs->disk > DISK_MAX)) {
-		struct version *v = vs->oldest;
-
-		lru_remove_locked(vs, v);
-		unhash_locked(vs, v);
-		account_locked(vs, v, -1);
-		v->hash_next = gone;
-		gone = v;
-	}
+	while (vs->oldest != vs->newest &&
+	       (vs->mem > MEM_MAX || vs->disk > DISK_MAX))
+		gone = take_oldest_locked(vs, gone);
 	return gone;
 }
 
@@ -195,12 +213,9 @@ void versions_done(struct versions *vs, struct version *v, int r)
 	lock_take(&vs->lock);
 	waiting = v->waiting;
 	v->waiting = NULL;
-	v->error = r;
 	v->state = r < 0 ? VERSION_FAILED : VERSION_READY;
 	if (r < 0)
 		unhash_locked(vs, v); /* the next one to ask tries again */
-	else
-		account_locked(vs, v, 1);
 	lock_drop(&vs->lock);
 
 	while (waiting) {
@@ -234,15 +249,8 @@ void versions_reset(struct versions *vs)
 	struct version *gone = NULL;
 
 	lock_take(&vs->lock);
-	while (vs->oldest) {
-		struct version *v = vs->oldest;
-
-		lru_remove_locked(vs, v);
-		unhash_locked(vs, v);
-		account_locked(vs, v, -1);
-		v->hash_next = gone;
-		gone = v;
-	}
+	while (vs->oldest)
+		gone = take_oldest_locked(vs, gone);
 	lock_drop(&vs->lock);
 	free_list(gone);
 }
@@ -280,6 +288,7 @@ static int move_to_memory(struct version *v)
 		return -errno;
 	close_fd(&v->fd);
 	v->fd = take_fd(&fd);
+	v->on_disk = false;
 	return 0;
 }
 
@@ -289,7 +298,7 @@ static int write_file(struct version *v, const char *data, size_t n)
 	int r;
 
 	r = write_all(v->fd, data, n);
-	if (r != -ENOSPC || at < 0)
+	if ((r != -ENOSPC && r != -EDQUOT) || at < 0 || !v->on_disk)
 		return r;
 	if (ftruncate(v->fd, at) < 0)
 		return -errno;
@@ -309,7 +318,8 @@ int versions_write(struct version *v, const char *data, size_t n,
 	}
 	if (v->fd < 0) {
 		r = store_tmpfile(store, &v->fd);
-		if (r == 0)
+		v->on_disk = r == 0;
+		if (r >= 0)
 			r = write_file(v, v->mem.data, v->mem.len);
 		buf_deinit(&v->mem);
 		if (r < 0)
@@ -322,6 +332,7 @@ void versions_empty(struct version *v)
 {
 	buf_deinit(&v->mem);
 	close_fd(&v->fd);
+	v->on_disk = false;
 	v->size = 0;
 }
 
@@ -347,10 +358,58 @@ bool versions_is_open(struct versions *vs, fuse_ino_t ino)
 	return v && v->n_open > 0;
 }
 
-void versions_usage(struct versions *vs, int64_t *ret_mem, int64_t *ret_disk)
+/*
+ * Tags come round: one whose version is still there would be taken for it. A
+ * version of each would have to be there for this to end in vain.
+ */
+static int get_provisional(struct call *call, struct node *node,
+			   struct version **ret)
 {
-	LOCK_SCOPE(&vs->lock);
+	struct mount *m = call->mount;
 
-	*ret_mem = vs->mem;
-	*ret_disk = vs->disk;
+	for (unsigned i = 0; i <= NODE_TAG_MASK; i++) {
+		unsigned drawn = atomic_fetch_add(&m->provisional, 1);
+		fuse_ino_t ino;
+		int r;
+
+		node->tag = NODE_TAG_PROVISIONAL | (drawn & NODE_TAG_MASK);
+		r = node_pack(node, &ino);
+		if (r == 0)
+			r = versions_get(m->versions, ino, call, ret);
+		if (r != 0)
+			return r;
+		versions_unref(m->versions, *ret);
+	}
+	return -EBUSY;
+}
+
+int version_get(struct call *call, struct node *node, struct version **ret)
+{
+	fuse_ino_t ino;
+	int r;
+
+	if (attr_is_provisional(node))
+		return get_provisional(call, node, ret);
+	r = node_pack(node, &ino);
+	return r < 0 ? r : versions_get(call->mount->versions, ino, call, ret);
+}
+
+int version_keep(struct call *call, struct facts *facts,
+		 const struct buf *content)
+{
+	struct versions *vs = call->mount->versions;
+	struct version *v;
+	int r;
+
+	r = version_get(call, &facts->node, &v);
+	if (r < 0)
+		return r;
+	if (r == 1) {
+		v->time = facts->time;
+		r = versions_write(v, content->data, content->len,
+				   call->mount->store);
+		versions_done(vs, v, r);
+	}
+	versions_unref(vs, v);
+	return r;
 }

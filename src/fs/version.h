@@ -34,13 +34,13 @@ struct version {
 		VERSION_READY,
 		VERSION_FAILED
 	} state;
-	int error;            /* of a failed one */
 	struct call *waiting; /* parked calls */
 
 	/* the renderer's until ready, then fixed */
 	_Atomic bool taken; /* a provisional one: by an open */
 	struct buf mem;     /* the bytes, unless they are in fd */
 	int fd;             /* -1, or an unnamed file */
+	bool on_disk;       /* that file: in the store, not in memory */
 	int64_t size;       /* bytes */
 	int64_t rows;
 	wall_s_t time;
@@ -55,8 +55,8 @@ struct versions *versions_free(struct versions *vs);
 /*
  * The version with this node id. 0: *ret is ready, and a reference.
  * 1: the caller renders it into *ret and calls versions_done().
- * -EINPROGRESS: the call is parked. Another errno: rendering failed for the
- * one this call waited for.
+ * -EINPROGRESS: the call is parked, and started again when rendering has ended,
+ * well or not. -ENOMEM.
  */
 NODISCARD int versions_get(struct versions *vs, fuse_ino_t ino,
 			   struct call *call, struct version **ret);
@@ -68,9 +68,12 @@ void versions_done(struct versions *vs, struct version *v, int r);
 void versions_unref(struct versions *vs, struct version *v);
 /* Another database: what is there stays with who has it open, and no more. */
 void versions_reset(struct versions *vs);
-/* Takes bytes while rendering, in order. For artifact_sink. */
-int versions_write(struct version *v, const char *data, size_t n,
-		   struct store *store);
+/*
+ * Takes bytes while rendering, in order. A full disk is no error, bytes go on
+ * in memory then; -ENOMEM, or what writing a file can give.
+ */
+NODISCARD int versions_write(struct version *v, const char *data, size_t n,
+			     struct store *store);
 /* Takes back what was written so far. */
 void versions_empty(struct version *v);
 /*
@@ -81,5 +84,3 @@ void versions_open(struct versions *vs, struct version *v);
 void versions_close(struct versions *vs, struct version *v);
 /* Does anybody have this version open? */
 bool versions_is_open(struct versions *vs, fuse_ino_t ino);
-/* Bytes in use: of memory and of files. */
-void versions_usage(struct versions *vs, int64_t *ret_mem, int64_t *ret_disk);

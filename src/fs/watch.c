@@ -259,7 +259,9 @@ static int look_at_changes(struct watch *w, struct artifact_read *rd)
 	r = artifact_change(rd, &change);
 	if (r < 0)
 		return r;
-	if (rd->generation != w->generation) {
+	/* What is not counted yet cannot be named: see artifact_changes(). */
+	if (rd->generation != w->generation ||
+	    (rd->unsettled && w->mount->options->kernel_cache)) {
 		drop_all(w);
 		w->generation = rd->generation;
 	} else if (change > w->change) {
@@ -423,7 +425,7 @@ int watch_start(struct mount *m, struct watch **ret)
 	if (!w)
 		return -ENOMEM;
 	w->mount = m;
-	w->generation = atomic_load(&m->generation);
+	w->generation = m->first_generation;
 	w->change = m->first_change;
 	w->saved_at = clock_mono();
 	w->called_at = w->saved_at;

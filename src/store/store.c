@@ -229,8 +229,11 @@ int store_tmpfile(struct store *store, int *ret_fd)
 	if (store->dir_fd >= 0)
 		fd = openat(store->dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC,
 			    0600);
-	if (fd < 0)
-		return store_memfile(ret_fd);
+	if (fd < 0) {
+		int r = store_memfile(ret_fd);
+
+		return r < 0 ? r : 1;
+	}
 	*ret_fd = fd;
 	return 0;
 }

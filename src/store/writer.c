@@ -188,7 +188,7 @@ static int spill(struct object_writer *w)
 
 	if (w->file < 0)
 		r = store_tmpfile(w->draft->store, &w->file);
-	if (r == 0)
+	if (r >= 0) /* 1: in memory, where the disk is full */
 		r = write_all(w->file, w->packed.data, w->packed.len);
 	if (r < 0)
 		return r;

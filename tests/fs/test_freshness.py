@@ -1,6 +1,7 @@
 """An open or a stat after a commit by another program shows that commit."""
 import os
 import sqlite3
+import time
 
 from outbox import files, sqlite, tree
 
@@ -46,3 +47,22 @@ def test_open_file_keeps_the_bytes_it_was_opened_with(mnt, sales):
         while piece := file.read(7):
             rest += piece
     assert start + rest == old
+
+
+def test_kernel_cache_hears_of_what_cannot_be_counted(work, mounts, sales):
+    """A commit, and at once a lock: no change number tells of it."""
+    mount = mounts(sales, work / "mnt", "-o", "kernel_cache")
+    path = mount / PARIS / "fact.csv"
+    db = sqlite3.connect(sales, isolation_level=None)
+    for word in ("first", "second and longer", "third"):
+        path.read_text(encoding="utf-8")
+        for sql in ("BEGIN IMMEDIATE",
+                    f"UPDATE fact SET note = '{word}' WHERE id = 1",
+                    "DELETE FROM fact WHERE period = '2026-02'"
+                    " AND location_id = 2", "COMMIT", "BEGIN IMMEDIATE"):
+            db.execute(sql)
+        until = time.monotonic() + 10
+        while word not in path.read_text(encoding="utf-8"):
+            assert time.monotonic() < until, word
+        db.execute("COMMIT")
+    db.close()

@@ -1,4 +1,5 @@
 """Hostile values, names and databases: the right result, or a clear error."""
+import concurrent.futures
 import contextlib
 import csv
 import errno
@@ -331,6 +332,36 @@ def test_numbers_that_are_equal_share_a_directory(work, mounts):
     assert len(os.listdir(mount / "data")) == 3
 
 
+def commands(mount):
+    """The commands that README.md suggests, without those that write."""
+    text = (mount / "README.md").read_text()
+    text = text.split("## Try")[1].split("## Export")[0]
+    return [line.strip() for line in text.splitlines()
+            if line.startswith(("    head", "    cat", "    jq"))]
+
+
+def test_readme_names_files_as_they_are(work, mounts):
+    """Names that a path cannot carry, and paths of more than a kilobyte."""
+    path = work / "r.db"
+    long = ["v" * 240 + str(i) for i in range(5)]
+    with contextlib.closing(connect(path)) as db:
+        db.execute("CREATE TABLE \"a/'b\"(id INTEGER PRIMARY KEY, x)")
+        db.execute("CREATE TABLE \"f/'\"(id INTEGER PRIMARY KEY,"
+                   " a, b, c, d, e)")
+        db.execute("INSERT INTO \"f/'\"(a, b, c, d, e)"
+                   " VALUES(?, ?, ?, ?, ?)", long)
+    adopt(path, {
+        "name": "r", "pov": [{"name": n} for n in "abcde"],
+        "setup": ["a/'b"],
+        "data": [{"table": "f/'", "pov": {n: n for n in "abcde"}}]})
+    mount = mounts(path, work / "mnt")
+    tried = commands(mount)
+    assert [line.split()[0] for line in tried] == ["head", "cat", "jq"]
+    for line in tried:
+        assert run("sh", "-c", line).stdout, line
+    assert "\n        f%2F'.csv\n" in (mount / "README.md").read_text()
+
+
 # Names of tables and columns
 
 
@@ -642,6 +673,41 @@ def test_long_writer_hides_no_commit(mnt, sales):
     check_sales(mnt, sales)
 
 
+def commit_and_hold(db, *sql):
+    """A commit, and the lock again at once: its marks stay open."""
+    if not db.in_transaction:
+        db.execute("BEGIN IMMEDIATE")
+    for statement in sql:
+        db.execute(statement)
+    db.execute("COMMIT")
+    db.execute("BEGIN IMMEDIATE")
+
+
+def test_provisional_versions_beyond_the_last_tag(work, mounts):
+    """32,768 of them have a tag; the next one is not an old one."""
+    n = 50
+    db = connect(work / "x.db")
+    db.execute("PRAGMA journal_mode=WAL")
+    for i in range(n):
+        db.execute(f"CREATE TABLE t{i:02}(id INTEGER PRIMARY KEY, p, x)")
+        db.execute(f"INSERT INTO t{i:02} VALUES(1, 'p', 'a')")
+    adopt(work / "x.db", {
+        "name": "x", "pov": [{"name": "p"}], "setup": [],
+        "data": [{"table": f"t{i:02}", "pov": {"p": "p"}} for i in range(n)]})
+    mount = mounts(work / "x.db", work / "mnt")
+    commit_and_hold(db, *(f"UPDATE t{i:02} SET x = 'a'" for i in range(n)))
+    for _ in range(400):
+        assert b"1,p,a\n" in (mount / "data/p/t00.csv").read_bytes()
+    # One open draws a tag for each table, and one for the document.
+    for _ in range((32768 - 200) // (n + 1)):
+        with open(mount / "data/p/pov.json", "rb"):
+            pass
+    commit_and_hold(db, "UPDATE t00 SET x = 'bb'")
+    for i in range(400):
+        assert b"1,p,bb\n" in (mount / "data/p/t00.csv").read_bytes(), i
+    db.close()
+
+
 def test_rows_appear_and_go_under_a_long_writer(mnt, sales):
     check_sales(mnt, sales)
     db = connect(sales)
@@ -677,6 +743,31 @@ def test_new_pov_under_a_long_writer_is_busy_not_absent(mnt, sales):
     db.execute("COMMIT")
     db.close()
     check_sales(mnt, sales)
+
+
+@pytest.mark.parametrize("command", [["stat", "-c%Y"], ["ls", "-ld"]])
+def test_directories_have_their_times_under_a_long_writer(
+        work, mounts, sales, command):
+    first = mounts(sales, work / "mnt")
+    expected = [os.stat(first / name).st_mtime for name in ("data", "setup")]
+    first.close()
+    mount = mounts(sales, work / "mnt2")
+    db = connect(sales)
+    for sql in ("BEGIN IMMEDIATE", "UPDATE fact SET note = 'x' WHERE id = 1",
+                "COMMIT", "BEGIN IMMEDIATE"):
+        db.execute(sql)
+    assert "1970" not in run("ls", "-l", "--time-style=full-iso",
+                             mount.path).stdout
+    run(*command, mount / "data", mount / "setup")
+    assert [os.stat(mount / name).st_mtime
+            for name in ("data", "setup")] == expected
+    db.execute("INSERT INTO fact(location_id, category_id, period) VALUES("
+               " 1, 1, '2027-01')")
+    db.execute("COMMIT")
+    db.close()
+    assert "2027-01" in os.listdir(mount / "data/Paris/Actual")
+    wait_for("a later time", lambda: os.stat(
+        mount / "data").st_mtime > expected[0])
 
 
 def test_exclusive_lock_in_rollback_mode(work, mounts, sales):
@@ -858,6 +949,71 @@ def test_full_disk_stops_no_reader(work, disk, mounts):
         mount.close()
 
 
+# What is cached of files
+
+
+def wide(path, n, size):
+    """n directories with one file of size bytes of rows each."""
+    db = connect(path)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("CREATE TABLE fact(id INTEGER PRIMARY KEY, p TEXT, x TEXT)")
+    with db:
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO fact(p, x) VALUES(?, ?)", (
+            (f"p{i:02}", str(i % 10) * (size // 10))
+            for i in range(n) for _ in range(10)))
+    db.close()
+    adopt(path, {"name": "wide", "pov": [{"name": "p"}], "setup": [],
+                 "data": [{"table": "fact", "pov": {"p": "p"}}]}, "--no-index")
+    run("sqlite3", path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+def test_many_open_files_hide_no_other(work, mounts):
+    """What is held open is not counted against what is about to be opened."""
+    db = wide(work / "wide.db", 40, 1000000)
+    mount = mounts(db, work / "mnt")
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(
+            open(mount / "data" / p / "fact.csv", "rb", buffering=0))
+            for p in sorted(os.listdir(mount / "data"))]
+        for name in ("status.json", "README.md", "data/p00/pov.json"):
+            assert run("cat", mount / name).stdout
+        writer = connect(db)
+        for sql in ("BEGIN IMMEDIATE", "UPDATE fact SET x = 'y' WHERE id = 1",
+                    "COMMIT", "BEGIN IMMEDIATE"):
+            writer.execute(sql)
+        assert run("cat", mount / "data/p00/fact.csv").stdout.count("y") == 1
+        writer.close()
+        for file in held:
+            assert len(file.read()) > 1000000
+
+
+def memory_files(process):
+    """Bytes of the unnamed files in memory that a process has open."""
+    fds = pathlib.Path(f"/proc/{process.pid}/fd")
+    found = 0
+    for fd in os.listdir(fds):
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(fds / fd).startswith("/memfd:outboxfs"):
+                found += os.stat(fds / fd).st_size
+    return found
+
+
+def test_files_in_memory_count_as_memory(work, disk, mounts):
+    """Without a disk to put them on, no more are kept than memory may have."""
+    db = wide(disk("size=400m") / "wide.db", 40, 2000000)
+    run("mount", "-o", "remount,ro", db.parent)
+    mount = mounts(db, work / "mnt")
+    try:
+        for p in sorted(os.listdir(mount / "data")):
+            content = (mount / "data" / p / "fact.csv").read_bytes()
+            assert content.count(b"\n") == 11
+        assert 2000000 < memory_files(mount.process) < 30 << 20
+    finally:
+        mount.close()
+
+
 # What is no good database
 
 
@@ -1026,6 +1182,22 @@ def test_moved_away_and_put_back(work, mounts, sales, mode):
     check_sales(mount, sales)
 
 
+def test_first_looked_at_while_the_database_is_away(work, mounts, sales):
+    """Directories have the times that they had."""
+    first = mounts(sales, work / "mnt")
+    expected = [os.stat(first / name).st_mtime for name in ("data", "setup")]
+    first.close()
+    mount = mounts(sales, work / "mnt2")
+    os.rename(sales, work / "away.db")
+    for name, when in zip(("data", "setup"), expected):
+        done = run("stat", "-c%Y", mount / name, check=False)
+        assert done.stdout in (f"{when:.0f}\n", ""), name
+    os.rename(work / "away.db", sales)
+    wait_for("recovery", lambda: health(mount)["health"] == "ok")
+    assert [os.stat(mount / name).st_mtime
+            for name in ("data", "setup")] == expected
+
+
 def test_rsync_delete_while_the_database_is_away(work, mounts, sales):
     """A database that is gone is an error, not an empty tree."""
     mount = mounts(sales, work / "mnt")
@@ -1122,6 +1294,64 @@ def test_restored_content_has_other_times(work, mounts, sales, how):
     for i in range(3):
         step(sales, 0, "rest" + str(i))
         note(mount, seen)
+
+
+def untracked(path, sql):
+    """A change that no trigger notices."""
+    run("sqlite3", "-cmd", ".dbconfig enable_trigger off", path, sql)
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_rows_changed_without_triggers(work, mounts, sales, mode):
+    """A saved size is wrong: it is found out, and all is read again."""
+    set_mode(sales, mode)
+    mount = mounts(sales, work / "mnt")
+    check_sales(mount, sales)
+    assert mount.unmount() == 0
+    untracked(sales, "UPDATE fact SET note = 'longer than it was before'"
+              " WHERE id = 1")
+    mount = mounts(sales, work / "mnt2")
+    assert "longer than" in run("cat", mount / PARIS / "fact.csv").stdout
+    assert "adopt again" in mount.log()
+    check_sales(mount, sales)
+    assert "cannot count" not in mount.log()
+
+
+def test_nobody_reads_while_all_is_counted_as_changed(work, mounts, sales):
+    """
+    Another database with the same change numbers and times, locked when it is
+    first looked at: who comes meanwhile waits for the new times as well.
+    """
+    set_mode(sales, "delete")
+    other = work / "other.db"
+    mount = mounts(sales, work / "mnt")
+    expected = (mount / PARIS / "fact.csv").read_bytes()
+    shutil.copy(sales, other)
+    untracked(other, "UPDATE fact SET note = upper(note)")
+    seen = {}
+
+    def look(n):
+        for _ in range(n):
+            with open(mount / PARIS / "fact.csv", "rb") as file:
+                st = os.fstat(file.fileno())
+                content = file.read()
+                key = (st.st_size, int(st.st_mtime))
+                assert seen.setdefault(key, content) == content
+
+    look(1)
+    db = connect(other)
+    db.execute("BEGIN IMMEDIATE")
+    os.rename(other, sales)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(look, 20) for _ in range(4)]
+        time.sleep(0.06)  # less than the daemon waits for a lock
+        db.execute("ROLLBACK")
+        db.close()
+        for reader in readers:
+            reader.result()
+    look(1)
+    assert len(seen) == 2 and expected in seen.values()
+    assert "cannot count" not in mount.log()
 
 
 @pytest.mark.parametrize("how, mode", [

@@ -188,6 +188,15 @@ def test_errors_reach_the_shell(sales, place, work, foreground):
         "a mount point is changed only when it is taken"
 
 
+def test_failed_mount_leaves_the_directory_as_it_was(sales, place):
+    place.chmod(0o751)
+    done = run("unshare", "-m", "--propagation", "private", "sh", "-c",
+               'mount --bind /dev/null /dev/fuse && exec "$@"', "sh",
+               OUTBOXFS, "mount", sales, place, check=False)
+    assert done.returncode == 1 and "cannot mount at" in done.stderr
+    assert stat.S_IMODE(place.stat().st_mode) == 0o751
+
+
 def test_started_without_standard_files(sales, place):
     start("sh", "-c", 'exec "$0" mount "$1" "$2" <&- >&- 2>&-',
         OUTBOXFS, sales, place)
@@ -454,6 +463,24 @@ def test_killed_and_mounted_again(mounts, sales, work, options):
     assert "taken over" in again.log()
     assert again.unmount() == 0
     assert not is_mounted(again.path)
+
+
+def test_reading_what_the_kernel_opened_by_itself(mounts, sales, work):
+    """
+    With kernel_cache there is no OPEN. A read at the end asks for attributes
+    with a handle that is none, once those of the lookup are too old.
+    """
+    mount = mounts(sales, work / "mnt", "-o", "kernel_cache")
+    for name in ("status.json", "README.md", f"{PARIS}/fact.csv"):
+        fd = os.open(mount / name, os.O_RDONLY)
+        until = time.monotonic() + 0.1
+        while time.monotonic() < until:
+            try:
+                os.pread(fd, 1 << 20, 0)
+            except OSError as e:
+                assert e.errno == errno.ESTALE
+        os.close(fd)
+    assert files(mount / "data")
 
 
 def test_killed_while_a_file_is_open(mounts, mnt, sales):

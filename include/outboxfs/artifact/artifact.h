@@ -55,11 +55,7 @@ struct artifact_read {
 	 * database that cannot be written): what carries one is not final.
 	 */
 	bool unsettled;
-	/*
-	 * Tells one database file, schema and timeline from the next: whoever
-	 * caches by change number drops everything when it moves.
-	 */
-	uint64_t generation;
+	uint64_t generation; /* of the database; see artifact_generation() */
 	struct artifact_world *world; /* private */
 	struct db *db;                /* private */
 };
@@ -220,6 +216,12 @@ NODISCARD int artifact_timeline(struct artifact_read *rd,
 				char ret[TIMELINE_BYTES]);
 NODISCARD int artifact_set_timeline(struct artifact *a, const char *timeline,
 				    struct err *err);
+
+/*
+ * Numbers that tell one database file, schema and timeline of reads from the
+ * next: whoever caches by change number drops everything when it moves.
+ */
+uint64_t artifact_generation(struct artifact *a);
 
 /*
  * After a restore: counts everything as changed, with change numbers and times

@@ -40,7 +40,7 @@ NODISCARD int store_holder(const char *database, char *ret, size_t size);
 /* Borrowed. NULL: the store lives in memory. */
 const char *store_path(const struct store *store);
 
-/* A new unnamed file for contents: in the store, or in memory. */
+/* A new unnamed file for contents. 0: in the store; 1: in memory. */
 NODISCARD int store_tmpfile(struct store *store, int *ret_fd);
 
 /* The same, in memory always. */
