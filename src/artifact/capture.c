@@ -200,9 +200,13 @@ int artifact_find_pov(struct artifact_read *rd, const struct value *values,
 	return 0;
 }
 
-/* How many rows of the dimension's table have this label: 0, 1, or 2. */
+/*
+ * How many rows of the dimension's table have this label: 0, 1, or 2. The row
+ * with this key does not count: its label is found under two guesses where the
+ * column's affinity makes them one. NULL: all count.
+ */
 static int count_label(struct artifact_read *rd, unsigned dim,
-		       const struct value *label)
+		       const struct value *label, const struct value *but)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int n = 0;
@@ -214,7 +218,9 @@ static int count_label(struct artifact_read *rd, unsigned dim,
 	if (r == 0)
 		r = value_bind(stmt, 1, label);
 	while (r == 0 && n < 2 && (r = db_step(stmt)) == 1) {
-		n++;
+		struct value key = value_column(stmt, 0);
+
+		n += !but || !tree_same_value(&key, but);
 		r = 0;
 	}
 	return r < 0 ? r : n;
@@ -227,6 +233,7 @@ static int find_others(struct artifact_read *rd, unsigned dim,
 		       struct artifact_naming *ret)
 {
 	CLEANUP(buf_deinit) struct buf text = BUF_NULL;
+	bool has_label = label != v;
 	struct guesses g;
 	int r;
 
@@ -235,12 +242,13 @@ static int find_others(struct artifact_read *rd, unsigned dim,
 		return buf_error(&text);
 	tree_guess(&g, text.data, text.len, label->type == VALUE_NULL);
 	for (size_t i = 0; i < g.n; i++) {
-		bool own = tree_same_value(&g.values[i], label);
+		bool own = has_label && tree_same_value(&g.values[i], label);
 
-		r = count_label(rd, dim, &g.values[i]);
+		r = count_label(rd, dim, &g.values[i],
+				has_label && !own ? v : NULL);
 		if (r < 0)
 			return r;
-		*keyed |= r > (own && label != v);
+		*keyed |= r > own;
 		if (tree_same_value(&g.values[i], v))
 			continue;
 		r = value_copy(arena, &g.values[i],
