@@ -194,7 +194,7 @@ int draft_table(struct draft *d, const char *name, int role,
 {
 	LOCK_SCOPE(&d->lock);
 	struct db *db = d->db;
-	int64_t id;
+	int64_t id = 0;
 	int r;
 
 	r = table_step(db, STORE_DRAFT_TBL_FIND, name, role, file_name, &id);
