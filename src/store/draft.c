@@ -470,6 +470,8 @@ static int collect_keys(struct draft *d, int64_t pov, struct buf *ret,
 	}
 	ret_at[n] = ret->len;
 	*ret_n = n;
+	if (r == 0 && n == 0)
+		return -EBADMSG; /* no such POV */
 	return r < 0 ? r : buf_error(ret);
 }
 
