@@ -43,7 +43,8 @@ static int log_one(struct purging *p, const char *path)
 
 /*
  * The store's functions call back inside of their transaction, in which the
- * log cannot be written to: so it is collected.
+ * log cannot be written to: so what would go is collected. What goes is logged
+ * by them, in the same transaction: a log that says so is never lost.
  */
 struct collected {
 	struct purging *p;
@@ -55,6 +56,10 @@ static int collect(const char *path, wall_s_t time, void *arg)
 	struct collected *c = arg;
 
 	(void)time;
+	if (!c->p->c->dry_run) {
+		c->p->n++;
+		return 0;
+	}
 	buf_add(&c->paths, path, strlen(path) + 1);
 	return buf_error(&c->paths);
 }
@@ -82,6 +87,7 @@ static int purge_store(struct purging *p)
 		.keep = p->c->keep,
 		.name = p->c->name,
 		.not_job = p->job->id,
+		.log_job = p->job->id,
 		.dry_run = p->c->dry_run,
 		.func = collect,
 		.arg = &collected,
@@ -278,11 +284,14 @@ int purge_check(struct work *w, const struct command *c, struct err *err)
 static int purge_rows(struct purging *p, struct err *err)
 {
 	CLEANUP(artifact_read_end) struct artifact_read rd = ARTIFACT_READ_NULL;
+	unsigned n = 1;
 	int64_t id;
 	int r;
 
 	atomic_store(&p->w->progress.step, "reading");
-	r = artifact_read_begin(p->w->artifact, true, &rd, err);
+	/* As a capture does: rows that have no number yet would be left out. */
+	r = artifact_capture_begin(p->w->artifact, &p->w->progress.stop, &rd,
+				   &n, err);
 	if (r == 0)
 		r = check_dims(p->c, rd.model, err);
 	p->rd = &rd;
