@@ -15,6 +15,7 @@
 
 #include "artifact/world.h"
 #include "outboxfs/base/clock.h"
+#include "outboxfs/base/fault.h"
 #include "outboxfs/base/log.h"
 
 #define SLICE_MS 100      /* of waiting for the write lock */
@@ -96,6 +97,18 @@ static int begin_unlocked(struct artifact *a, struct artifact_world *w,
 	return r;
 }
 
+/* What waiting does not help against is said at once. */
+static int why_not_folded(struct artifact *a, struct artifact_world *w,
+			  struct err *err)
+{
+	int r = atomic_load(&w->fold_error);
+
+	if (r == -ENOSPC)
+		return err_set(err, r, "cannot note changes in '%s': %s",
+			       a->path, strerrordesc_np(-r));
+	return r == -EROFS ? r : -EBUSY;
+}
+
 /* 0: all have begun; 1, -EBUSY: not yet. */
 static int try_begin(struct artifact *a, struct artifact_world *w,
 		     struct artifact_read *ret, unsigned *n, struct err *err)
@@ -103,9 +116,10 @@ static int try_begin(struct artifact *a, struct artifact_world *w,
 	int r;
 
 	r = fold(w, SLICE_MS, err);
-	if (r < 0)
-		return r;
-	r = r == 1 ? begin_under_lock(a, w, *n, ret, err) : -EBUSY;
+	if (r == 1)
+		r = begin_under_lock(a, w, *n, ret, err);
+	else if (r == 0)
+		r = why_not_folded(a, w, err);
 	if (r == -EROFS) {
 		*n = 1;
 		return begin_unlocked(a, w, ret, err);
@@ -445,12 +459,16 @@ static int delete_locked(struct artifact *a, struct artifact_world *w,
 	r = db_begin_write(w->writer, &txn);
 	if (r == 0)
 		r = delete_all(&rd, next, arg, rows);
-	if (r < 0)
-		db_fail(w->writer, sqlite3_errcode(db_handle(w->writer)), err,
-			"cannot delete from '%s'", w->path);
+	if (r == 0)
+		r = fault("delete-commit");
 	if (r == 0)
 		r = db_commit(&txn);
+	if (r == 0)
+		(void)fault("delete-committed"); /* to be killed at */
 	db_rollback(&txn); /* while the connection is still ours */
+	if (r < 0)
+		err_set(err, r, "cannot delete from '%s': %s", w->path,
+			strerrordesc_np(-r));
 	return r;
 }
 
