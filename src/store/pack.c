@@ -130,6 +130,7 @@ static int cut_file(const struct packs *p, const char *path, int64_t id,
 {
 	CLEANUP(close_fd) int fd = open_file(p, id, O_RDWR);
 	struct stat st;
+	int r;
 
 	if (fd < 0) {
 		log_err("cannot open pack '%s/packs/%" PRId64
@@ -143,9 +144,12 @@ static int cut_file(const struct packs *p, const char *path, int64_t id,
 		log_err("pack '%s/packs/%" PRId64 "' has %lld of %" PRId64
 			" bytes: what is behind them cannot be read",
 			path, id, (long long)st.st_size, bytes);
-	if (st.st_size > bytes && ftruncate(fd, bytes) < 0)
-		return -errno;
-	return 0;
+	if (st.st_size <= bytes)
+		return 0;
+	r = fault("pack-cut");
+	if (r < 0)
+		return r;
+	return ftruncate(fd, bytes) < 0 ? -errno : 0;
 }
 
 static int cut_all(const struct packs *p, struct store *store)

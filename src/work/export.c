@@ -75,7 +75,8 @@ static int check_limits(struct work *w, struct err *err)
 			       w->database);
 	r = store_usage(w->store, &usage);
 	if (r < 0)
-		return err_set(err, r, "cannot read the store");
+		return err_set(err, r, "cannot read the store: %s",
+			       strerrordesc_np(-r));
 	if (w->limits.outbox_max && usage.n_outbox >= w->limits.outbox_max)
 		return err_set(
 			err, -EDQUOT,
@@ -168,7 +169,11 @@ static int draw_timeline(struct export *e, struct err *err)
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		return -EIO;
 	hex_format(random, sizeof(random), timeline);
-	r = store_announce_timeline(e->w->store, timeline);
+	r = fault("export-announce");
+	if (r == 0)
+		r = store_announce_timeline(e->w->store, timeline);
+	if (r == 0)
+		r = fault("export-timeline");
 	if (r == 0)
 		r = artifact_set_timeline(e->w->artifact, timeline, err);
 	if (r == 0)
