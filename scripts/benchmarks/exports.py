@@ -54,7 +54,7 @@ def shares(db):
     data.unlink()
     found = re.findall(r"([\d.]+)%\s+(\S+)", report)
     return "CPU: " + ", ".join(
-        f"{name.strip('[]').split('.so')[0]} {float(share):.0f} %"
+        f"{name.strip('[]').split('.')[0]} {float(share):.0f} %"
         for share, name in found if float(share) >= 1)
 
 

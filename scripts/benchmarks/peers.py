@@ -108,8 +108,8 @@ class Duck:
         self.db = self.directory / "duck.db"
         self.tree = self.directory / "tree"
         self.zip = self.directory / "duck.zip"
-        run("npm", "install", "--no-audit", "--no-fund", "@duckdb/node-api",
-            cwd=self.directory, timeout=300)
+        run("npm", "install", "--loglevel=error", "--no-audit", "--no-fund",
+            "@duckdb/node-api", cwd=self.directory, timeout=300)
         package = self.directory / "node_modules/@duckdb/node-api/package.json"
         self.version = json.loads(package.read_text("utf-8"))["version"]
         (self.directory / "run.js").write_text(DUCK_RUN, encoding="utf-8")
