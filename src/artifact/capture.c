@@ -262,7 +262,7 @@ static int find_others(struct artifact_read *rd, unsigned dim,
 				has_label && !own ? v : NULL);
 		if (r < 0)
 			return r;
-		*keyed |= r > own;
+		*keyed |= r > (own ? 1 : 0);
 		if (tree_same_value(&g.values[i], v))
 			continue;
 		r = value_copy(arena, &g.values[i],
