@@ -15,6 +15,7 @@
 
 #include "artifact/world.h"
 #include "outboxfs/base/clock.h"
+#include "outboxfs/base/fault.h"
 #include "outboxfs/base/log.h"
 
 #define SLICE_MS 100      /* of waiting for the write lock */
@@ -96,6 +97,18 @@ static int begin_unlocked(struct artifact *a, struct artifact_world *w,
 	return r;
 }
 
+/* What waiting does not help against is said at once. */
+static int why_not_folded(struct artifact *a, struct artifact_world *w,
+			  struct err *err)
+{
+	int r = atomic_load(&w->fold_error);
+
+	if (r == -ENOSPC)
+		return err_set(err, r, "cannot note changes in '%s': %s",
+			       a->path, strerrordesc_np(-r));
+	return r == -EROFS ? r : -EBUSY;
+}
+
 /* 0: all have begun; 1, -EBUSY: not yet. */
 static int try_begin(struct artifact *a, struct artifact_world *w,
 		     struct artifact_read *ret, unsigned *n, struct err *err)
@@ -103,9 +116,10 @@ static int try_begin(struct artifact *a, struct artifact_world *w,
 	int r;
 
 	r = fold(w, SLICE_MS, err);
-	if (r < 0)
-		return r;
-	r = r == 1 ? begin_under_lock(a, w, *n, ret, err) : -EBUSY;
+	if (r == 1)
+		r = begin_under_lock(a, w, *n, ret, err);
+	else if (r == 0)
+		r = why_not_folded(a, w, err);
 	if (r == -EROFS) {
 		*n = 1;
 		return begin_unlocked(a, w, ret, err);
@@ -200,9 +214,13 @@ int artifact_find_pov(struct artifact_read *rd, const struct value *values,
 	return 0;
 }
 
-/* How many rows of the dimension's table have this label: 0, 1, or 2. */
+/*
+ * How many rows of the dimension's table have this label: 0, 1, or 2. The row
+ * with this key does not count: its label is found under two guesses where the
+ * column's affinity makes them one. NULL: all count.
+ */
 static int count_label(struct artifact_read *rd, unsigned dim,
-		       const struct value *label)
+		       const struct value *label, const struct value *but)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int n = 0;
@@ -214,7 +232,9 @@ static int count_label(struct artifact_read *rd, unsigned dim,
 	if (r == 0)
 		r = value_bind(stmt, 1, label);
 	while (r == 0 && n < 2 && (r = db_step(stmt)) == 1) {
-		n++;
+		struct value key = value_column(stmt, 0);
+
+		n += !but || !tree_same_value(&key, but);
 		r = 0;
 	}
 	return r < 0 ? r : n;
@@ -227,6 +247,7 @@ static int find_others(struct artifact_read *rd, unsigned dim,
 		       struct artifact_naming *ret)
 {
 	CLEANUP(buf_deinit) struct buf text = BUF_NULL;
+	bool has_label = label != v;
 	struct guesses g;
 	int r;
 
@@ -235,12 +256,13 @@ static int find_others(struct artifact_read *rd, unsigned dim,
 		return buf_error(&text);
 	tree_guess(&g, text.data, text.len, label->type == VALUE_NULL);
 	for (size_t i = 0; i < g.n; i++) {
-		bool own = tree_same_value(&g.values[i], label);
+		bool own = has_label && tree_same_value(&g.values[i], label);
 
-		r = count_label(rd, dim, &g.values[i]);
+		r = count_label(rd, dim, &g.values[i],
+				has_label && !own ? v : NULL);
 		if (r < 0)
 			return r;
-		*keyed |= r > (own && label != v);
+		*keyed |= r > (own ? 1 : 0);
 		if (tree_same_value(&g.values[i], v))
 			continue;
 		r = value_copy(arena, &g.values[i],
@@ -437,12 +459,16 @@ static int delete_locked(struct artifact *a, struct artifact_world *w,
 	r = db_begin_write(w->writer, &txn);
 	if (r == 0)
 		r = delete_all(&rd, next, arg, rows);
-	if (r < 0)
-		db_fail(w->writer, sqlite3_errcode(db_handle(w->writer)), err,
-			"cannot delete from '%s'", w->path);
+	if (r == 0)
+		r = fault("delete-commit");
 	if (r == 0)
 		r = db_commit(&txn);
+	if (r == 0)
+		(void)fault("delete-committed"); /* to be killed at */
 	db_rollback(&txn); /* while the connection is still ours */
+	if (r < 0)
+		err_set(err, r, "cannot delete from '%s': %s", w->path,
+			strerrordesc_np(-r));
 	return r;
 }
 

@@ -9,6 +9,7 @@
 
 #include "artifact/world.h"
 #include "outboxfs/base/clock.h"
+#include "outboxfs/base/fault.h"
 #include "outboxfs/base/log.h"
 
 /* A mark's values, with NULL where the bit says so. */
@@ -415,6 +416,8 @@ static int fold_batch(struct artifact_world *w, struct err *err)
 		r = run(&batch, steps[i], batch.change);
 	if (r >= 0)
 		r = run(&batch, Q_CHANGE_TIME, batch.time);
+	if (r >= 0)
+		r = fault("fold-commit");
 	if (r < 0)
 		return r;
 	r = db_commit(&txn);
@@ -430,6 +433,7 @@ int fold(struct artifact_world *w, int busy_ms, struct err *err)
 	if (!w->writable)
 		return 0;
 	r = world_writer_locked(w, err);
+	atomic_store(&w->fold_error, r);
 	if (r < 0)
 		return r == -EROFS || r == -EBUSY ? 0 : r;
 
@@ -440,6 +444,7 @@ int fold(struct artifact_world *w, int busy_ms, struct err *err)
 	do
 		r = fold_batch(w, &why);
 	while (r == 1);
+	atomic_store(&w->fold_error, r);
 	if (r == 0)
 		return 1;
 	if (r == -EBUSY || r == -EROFS || r == -ENOSPC) {

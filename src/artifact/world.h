@@ -102,6 +102,7 @@ struct artifact_world {
 	struct lock writer_lock;
 	struct db *writer;          /* owned; opened when first needed */
 	mono_us_t fold_patience_at; /* until then, folding does not wait */
+	atomic_int fold_error;      /* of the last try to fold; read anywhere */
 };
 
 /* What tells a database from another one in its place. */

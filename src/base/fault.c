@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,7 +16,8 @@ struct rule {
 	char point[64];
 	size_t len;      /* of point, without '*' */
 	bool prefix;     /* it ended in '*' */
-	int error;       /* errno; 0: kill */
+	int error;       /* errno; 0: kill, or tell */
+	bool tell;       /* every time */
 	unsigned passed; /* so many times; under mutex */
 	unsigned at;
 };
@@ -57,6 +59,7 @@ static void add_rule(char *text)
 	rule->prefix = point[rule->len - 1] == '*';
 	rule->len -= rule->prefix;
 	rule->error = find_error(action);
+	rule->tell = strcmp(action, "tell") == 0;
 	rule->at = at ? (unsigned)strtoul(at, NULL, 10) : 1;
 	n_rules++;
 }
@@ -80,6 +83,20 @@ static bool matches(const struct rule *rule, const char *point)
 	return rule->prefix || point[rule->len] == '\0';
 }
 
+/* 0, or what the rule says. */
+static int apply(struct rule *rule, const char *point)
+{
+	if (rule->tell) {
+		(void)dprintf(STDERR_FILENO, "fault %s\n", point);
+		return 0;
+	}
+	if (++rule->passed != rule->at)
+		return 0;
+	if (rule->error == 0)
+		(void)kill(getpid(), SIGKILL);
+	return -rule->error;
+}
+
 int fault(const char *point)
 {
 	int r = 0;
@@ -88,14 +105,9 @@ int fault(const char *point)
 	if (n_rules == 0)
 		return 0;
 	pthread_mutex_lock(&mutex);
-	for (size_t i = 0; r == 0 && i < n_rules; i++) {
-		if (!matches(&rules[i], point) ||
-		    ++rules[i].passed != rules[i].at)
-			continue;
-		if (rules[i].error == 0)
-			(void)kill(getpid(), SIGKILL);
-		r = -rules[i].error;
-	}
+	for (size_t i = 0; r == 0 && i < n_rules; i++)
+		if (matches(&rules[i], point))
+			r = apply(&rules[i], point);
 	pthread_mutex_unlock(&mutex);
 	return r;
 }

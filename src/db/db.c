@@ -136,6 +136,11 @@ int db_open(const struct db_config *config, struct db **ret, struct err *err)
 	if (rc != SQLITE_OK)
 		return db_fail(db, rc, err, "cannot open '%s'",
 			       config->path ? config->path : "in memory");
+	/* SQLite makes do with less than it was asked for, and says nothing. */
+	if (!config->readonly && config->path &&
+	    sqlite3_db_readonly(db->handle, "main") == 1)
+		return err_set(err, -EROFS, "'%s' cannot be written to",
+			       config->path);
 	r = configure(db, config, err);
 	if (r < 0)
 		return r;

@@ -164,8 +164,8 @@ void attr_doubt(struct fuse_entry_param *e)
 
 double attr_timeout(const struct mount *m, const struct node *node)
 {
-	double entry;
-	double attr;
+	double entry = 0;
+	double attr = 0;
 
 	fill_timeouts(m, node, false, &entry, &attr);
 	return attr;

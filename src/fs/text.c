@@ -212,13 +212,40 @@ static int put_data_commands(struct buf *b, const struct model *m,
 	return 0;
 }
 
-/* What to write to get data out. */
-static void put_export_section(struct buf *b, const char *mnt, const char *pov)
+/* Of data files alone: output/ has no others. */
+static int put_diff_command(struct buf *b, const struct model *m,
+			    const char *mnt)
 {
+	const struct model_table *t = first_table(m, MODEL_STATUS);
+	struct name name;
+	int r;
+
+	buf_puts(b, "    diff -rq -x '*.json'");
+	if (t) {
+		r = live_file_name(t, &name);
+		if (r < 0)
+			return r;
+		buf_puts(b, " -x ");
+		put_quoted(b, name.text);
+	}
+	buf_putc(b, ' ');
+	put_path(b, mnt, "data", "");
+	buf_putc(b, ' ');
+	put_path(b, mnt, "output", "");
+	return 0;
+}
+
+/* What to write to get data out. */
+static int put_export_section(struct buf *b, const struct model *m,
+			      const char *mnt, const char *pov)
+{
+	int r;
+
 	buf_puts(
 		b,
 		"\n## Export\n\nOne line written into `control/export` makes a ZIP in `outbox/`. `cat` the\n"
-		"control file to see what it takes.\n\n");
+		"control file to see what it takes. `incremental` has what has changed since the\n"
+		"last export; `diff` shows it before.\n\n");
 	put_command(b, "echo 'all file=first.zip wait=yes' >", mnt, "control/",
 		    "export");
 	buf_putc(b, '\n');
@@ -231,9 +258,9 @@ static void put_export_section(struct buf *b, const char *mnt, const char *pov)
 	buf_puts(b, " partner:/drop/\n");
 	put_command(b, "cat", mnt, "jobs/latest/", "result.json");
 	buf_putc(b, '\n');
-	put_command(b, "diff -rq", mnt, "data", "");
-	buf_putc(b, ' ');
-	put_path(b, mnt, "output", "");
+	r = put_diff_command(b, m, mnt);
+	if (r < 0)
+		return r;
 	if (*pov) {
 		buf_putc(b, '\n');
 		put_command(b, "ls", mnt, "snapshots/latest/output/", pov);
@@ -241,10 +268,13 @@ static void put_export_section(struct buf *b, const char *mnt, const char *pov)
 	buf_puts(
 		b,
 		"\n\n    output/              data files as last exported\n"
+		"    data/SnapshotParams.json\n"
+		"                         what the last export was\n"
 		"    outbox/<name>.zip    finished exports; rm withdraws one\n"
 		"    snapshots/<n>/       setup, data and output as they were\n"
 		"    jobs/<n>/            request.json, state, progress.json, log, result.json\n"
 		"    control/             export, purge, abort: one command a write\n");
+	return 0;
 }
 
 static int put_readme(struct call *call, struct artifact_read *rd,
@@ -261,7 +291,8 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 	buf_printf(
 		b,
 		"# %s\n\nThis directory is the database `%s`, mounted by outboxfs. Every file is\n"
-		"generated when it is read and shows the latest committed state.\n\n"
+		"generated when it is read; those in setup/ and data/ show the latest committed\n"
+		"state.\n\n"
 		"    setup/<table>.csv    %zu setup tables, one file each\n    data/",
 		m->name, call->mount->database,
 		m->n_tables - (size_t)m->n_slots);
@@ -295,8 +326,8 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 		b,
 		" copy\n\nSynchronise directories of this mount, never the mount point itself: when it\n"
 		"is not mounted it is empty, and `rsync --delete` would believe that.\n");
-	put_export_section(b, mnt, buf_str(&example));
-	return buf_error(b);
+	r = put_export_section(b, m, mnt, buf_str(&example));
+	return r < 0 ? r : buf_error(b);
 }
 
 /* Bytes on disk of the files in the store. */

@@ -125,9 +125,16 @@ static int run_command(struct runner *r, const struct job *job,
 			  &o->err);
 	if (n < 0)
 		return n;
-	return kind == COMMAND_EXPORT
-		       ? work_export(r->work, job, c, &o->snapshot, &o->err)
-		       : work_purge(r->work, job, c, &o->counts, &o->err);
+	n = kind == COMMAND_EXPORT
+		    ? work_export(r->work, job, c, &o->snapshot, &o->err)
+		    : work_purge(r->work, job, c, &o->counts, &o->err);
+	/* The errno alone says nothing of where it came from. */
+	if (n < 0 && !o->err.text[0])
+		return err_set(&o->err, n, "%s of '%s' failed while %s: %s",
+			       job->kind, r->work->database,
+			       atomic_load(&r->work->progress.step),
+			       strerrordesc_np(-n));
+	return n;
 }
 
 static enum job_state ending_of(const struct outcome *o, bool aborted)

@@ -242,7 +242,7 @@ static int apply_all(struct draft *d, const struct draft_head *head,
 	if (r < 0)
 		return err_set(err, r,
 			       "cannot apply a snapshot to the store: %s",
-			       sqlite3_errmsg(db_handle(draft_db(d))));
+			       strerrordesc_np(-r));
 	return 0;
 }
 
@@ -253,15 +253,18 @@ int draft_apply(struct draft *d, const struct draft_head *head,
 
 	r = pack_append_sync(d->append);
 	if (r < 0)
-		return err_set(err, r, "cannot write packs of the store");
+		return err_set(err, r, "cannot write packs of the store: %s",
+			       strerrordesc_np(-r));
 	r = db_commit(&d->staging);
 	if (r < 0)
-		return err_set(err, r, "cannot write temporary files");
+		return err_set(err, r, "cannot write temporary files: %s",
+			       strerrordesc_np(-r));
 	lock_take(&d->store->lock);
 	r = db_begin_write(d->db, &d->txn);
 	if (r < 0) {
 		lock_drop(&d->store->lock);
-		return err_set(err, r, "cannot write to the store");
+		return err_set(err, r, "cannot write to the store: %s",
+			       strerrordesc_np(-r));
 	}
 	d->applied = true;
 	d->job = head->job;
@@ -320,7 +323,9 @@ int draft_document(struct draft *d, const void *data, size_t n,
 	struct object o;
 	int r;
 
-	r = stage_document(d, data, n, &o);
+	r = fault("draft-document");
+	if (r == 0)
+		r = stage_document(d, data, n, &o);
 	if (r < 0)
 		return r;
 	d->written = true;
@@ -403,10 +408,12 @@ int draft_outbox(struct draft *d, const struct draft_outbox *o, int64_t *ret_id,
 {
 	wall_s_t time = clock_wall();
 	wall_s_t former = 0;
-	int64_t id;
+	int64_t id = 0;
 	int r;
 
-	r = find_outbox(d, o->name, &id, &former);
+	r = fault("draft-outbox");
+	if (r == 0)
+		r = find_outbox(d, o->name, &id, &former);
 	if (r == 1 && !o->overwrite)
 		return err_set(err, -EEXIST, "'outbox/%s' is there already",
 			       o->name);
@@ -424,8 +431,8 @@ int draft_outbox(struct draft *d, const struct draft_outbox *o, int64_t *ret_id,
 		r = end_job(d, o);
 	if (r < 0)
 		return err_set(err, r == -EEXIST ? -EBADMSG : r,
-			       "cannot put 'outbox/%s' into the store",
-			       o->name);
+			       "cannot put 'outbox/%s' into the store: %s",
+			       o->name, strerrordesc_np(-r));
 	d->published = true;
 	*ret_id = d->outbox;
 	return 0;
@@ -445,12 +452,15 @@ int draft_commit(struct draft *d, struct err *err)
 	if (r == 0)
 		r = fault("draft-commit");
 	if (r < 0)
-		return err_set(err, r, "cannot complete a snapshot");
+		return err_set(err, r, "cannot complete a snapshot: %s",
+			       strerrordesc_np(-r));
 	/* A commit that fails may yet be found on the disk. */
 	d->committed = true;
 	r = db_commit(&d->txn);
 	if (r < 0)
-		return err_set(err, r, "cannot commit a snapshot to the store");
+		return err_set(err, r,
+			       "cannot commit a snapshot to the store: %s",
+			       strerrordesc_np(-r));
 	d->applied = false;
 	lock_drop(&d->store->lock);
 	(void)fault("draft-committed"); /* to be killed at */

@@ -193,6 +193,7 @@ int draft_repair(struct draft *d, int64_t *ret_n, struct err *err)
 		r = db_commit(&txn);
 	}
 	if (r < 0)
-		return err_set(err, r, "cannot write to the store");
+		return err_set(err, r, "cannot write to the store: %s",
+			       strerrordesc_np(-r));
 	return 0;
 }

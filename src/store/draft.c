@@ -143,6 +143,11 @@ struct draft *draft_free(struct draft *d)
 	return NULL;
 }
 
+void draft_limit(struct draft *d, int64_t bytes)
+{
+	pack_append_limit(d->append, bytes > 0 ? bytes : 0);
+}
+
 int draft_captured(struct draft *d, struct captured *ret)
 {
 	LOCK_SCOPE(&d->lock);
@@ -189,7 +194,7 @@ int draft_table(struct draft *d, const char *name, int role,
 {
 	LOCK_SCOPE(&d->lock);
 	struct db *db = d->db;
-	int64_t id;
+	int64_t id = 0;
 	int r;
 
 	r = table_step(db, STORE_DRAFT_TBL_FIND, name, role, file_name, &id);
@@ -465,6 +470,8 @@ static int collect_keys(struct draft *d, int64_t pov, struct buf *ret,
 	}
 	ret_at[n] = ret->len;
 	*ret_n = n;
+	if (r == 0 && n == 0)
+		return -EBADMSG; /* no such POV */
 	return r < 0 ? r : buf_error(ret);
 }
 

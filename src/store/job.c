@@ -358,22 +358,30 @@ int job_end(struct store *store, int64_t id, enum job_state state,
 	return r < 0 ? r : job_end_on(store->writer, id, &ending);
 }
 
-int job_log(struct store *store, int64_t id, const char *text)
+int job_log_on(struct db *db, int64_t id, const char *text)
 {
-	LOCK_SCOPE(&store->lock);
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(store->writer, STORE_JOB_LOG_ADD, &stmt);
+	r = fault("job-log");
+	if (r == 0)
+		r = db_stmt(db, STORE_JOB_LOG_ADD, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, id);
 	sqlite3_bind_int64(stmt, 2, clock_wall());
 	sqlite3_bind_text(stmt, 3, text, -1, SQLITE_STATIC);
-	r = job_step(store->writer, stmt);
+	r = job_step(db, stmt);
 	if (r == 0)
 		return -ENOENT;
 	return r < 0 ? r : 0;
+}
+
+int job_log(struct store *store, int64_t id, const char *text)
+{
+	LOCK_SCOPE(&store->lock);
+
+	return job_log_on(store->writer, id, text);
 }
 
 static int read_log(struct db *db, int64_t id, struct buf *ret)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* Ending a job in somebody else's transaction, with what it made. */
+/*
+ * Ending a job, and adding to its log, in somebody else's transaction, with
+ * what it made.
+ */
 
 #include "outboxfs/store/job.h"
 #include "store/private.h"
@@ -17,3 +20,5 @@ struct job_ending {
 
 /* -EALREADY: it has ended; -ENOENT. */
 NODISCARD int job_end_on(struct db *db, int64_t id, const struct job_ending *e);
+/* -ENOENT */
+NODISCARD int job_log_on(struct db *db, int64_t id, const char *text);

@@ -66,6 +66,7 @@ struct pack_append {
 	size_t n;
 	size_t cap;
 	int64_t next; /* id of the next new one */
+	int64_t left; /* bytes that may still be appended */
 };
 
 static void pack_name(int64_t id, char ret[NAME_BYTES])
@@ -129,6 +130,7 @@ static int cut_file(const struct packs *p, const char *path, int64_t id,
 {
 	CLEANUP(close_fd) int fd = open_file(p, id, O_RDWR);
 	struct stat st;
+	int r;
 
 	if (fd < 0) {
 		log_err("cannot open pack '%s/packs/%" PRId64
@@ -142,9 +144,12 @@ static int cut_file(const struct packs *p, const char *path, int64_t id,
 		log_err("pack '%s/packs/%" PRId64 "' has %lld of %" PRId64
 			" bytes: what is behind them cannot be read",
 			path, id, (long long)st.st_size, bytes);
-	if (st.st_size > bytes && ftruncate(fd, bytes) < 0)
-		return -errno;
-	return 0;
+	if (st.st_size <= bytes)
+		return 0;
+	r = fault("pack-cut");
+	if (r < 0)
+		return r;
+	return ftruncate(fd, bytes) < 0 ? -errno : 0;
 }
 
 static int cut_all(const struct packs *p, struct store *store)
@@ -467,6 +472,7 @@ int pack_append_begin(struct store *store, struct db *db,
 		return -ENOMEM;
 	}
 	a->store = store;
+	a->left = INT64_MAX;
 	r = begin(a, db);
 	if (r < 0) {
 		pack_append_free(a, false);
@@ -474,6 +480,13 @@ int pack_append_begin(struct store *store, struct db *db,
 	}
 	*ret = a;
 	return 0;
+}
+
+void pack_append_limit(struct pack_append *a, int64_t n)
+{
+	LOCK_SCOPE(&a->store->packs->lock);
+
+	a->left = n;
 }
 
 void pack_append_fresh(struct pack_append *a)
@@ -491,6 +504,9 @@ static int reserve(struct pack_append *a, int64_t n, size_t *ret,
 	struct target *t;
 	int r;
 
+	if (n > a->left)
+		return -EDQUOT;
+	a->left -= n;
 	if (a->n == 0 || a->targets[a->n - 1].end >= PACK_FULL) {
 		struct target fresh = {.id = a->next, .is_new = true, .fd = -1};
 

@@ -80,6 +80,8 @@ struct pack_append;
 /* One at a time: -EBUSY. -EROFS: the store lives in memory. */
 NODISCARD int pack_append_begin(struct store *store, struct db *db,
 				struct pack_append **ret);
+/* So many bytes may be appended from now on; then it is -EDQUOT. */
+void pack_append_limit(struct pack_append *a, int64_t n);
 /* What follows goes to a pack that did not exist before. Before the first. */
 void pack_append_fresh(struct pack_append *a);
 NODISCARD int pack_append(struct pack_append *a, const void *data, size_t n,

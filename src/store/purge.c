@@ -15,7 +15,7 @@
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/fault.h"
 #include "statements.h"
-#include "store/private.h"
+#include "store/job.h"
 
 extern const char schema_needed_sql[];
 
@@ -97,6 +97,18 @@ static bool goes(const struct purge *p, int64_t id, wall_s_t time, int64_t rank)
 	return !p->not_job || id != p->not_job;
 }
 
+static int say(struct db *db, const struct purge *p, const char *path,
+	       wall_s_t time)
+{
+	CLEANUP(buf_deinit) struct buf text = BUF_NULL;
+	int r = p->func ? p->func(path, time, p->arg) : 0;
+
+	if (r < 0 || !p->log_job || p->dry_run)
+		return r;
+	buf_printf(&text, "gone: %s", path);
+	return buf_str(&text) ? job_log_on(db, p->log_job, text.data) : -ENOMEM;
+}
+
 /* The ids of what goes into ret; each is said. */
 static int choose(struct db *db, const struct kind *kind, const struct purge *p,
 		  struct buf *ret)
@@ -123,7 +135,7 @@ static int choose(struct db *db, const struct kind *kind, const struct purge *p,
 		buf_add(ret, &id, sizeof(id));
 		if (!buf_str(&path) || buf_error(ret))
 			return -ENOMEM;
-		r = p->func ? p->func(path.data, time, p->arg) : 0;
+		r = say(db, p, path.data, time);
 		if (r < 0)
 			return r;
 	}
@@ -155,7 +167,11 @@ static int purge_kind(struct store *store, const struct kind *kind,
 		r = forget(db);
 	if (r == 0)
 		r = fault("purge-commit");
-	return r < 0 ? r : db_commit(&txn);
+	if (r == 0)
+		r = db_commit(&txn);
+	if (r == 0)
+		(void)fault("purge-committed"); /* to be killed at */
+	return r;
 }
 
 int purge_outbox(struct store *store, const struct purge *p)
@@ -234,5 +250,9 @@ int purge_output(struct store *store, bool dry_run)
 		r = end_output(store->writer);
 	if (r == 0)
 		r = fault("purge-commit");
-	return r < 0 || dry_run ? r : db_commit(&txn);
+	if (r == 0 && !dry_run)
+		r = db_commit(&txn);
+	if (r == 0)
+		(void)fault("purge-committed"); /* to be killed at */
+	return r;
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "outboxfs/base/fault.h"
 #include "store/private.h"
 
 extern const char schema_0001_sql[];
@@ -24,6 +25,8 @@ static int climb(struct db *db, size_t step, struct err *err)
 		       step + 1);
 	if (r == 0)
 		r = db_exec(db, version, err);
+	if (r == 0)
+		r = fault("store-migrate");
 	return r < 0 ? r : db_commit(&txn);
 }
 

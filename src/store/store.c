@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "outboxfs/base/buf.h"
+#include "outboxfs/base/fault.h"
 #include "outboxfs/base/log.h"
 #include "statements.h"
 #include "store/private.h"
@@ -160,6 +161,10 @@ static int open_db(struct store *store, struct err *err)
 	if (store->path && asprintf(&path, "%s/store.db", store->path) < 0)
 		return -ENOMEM;
 	config.path = path;
+	r = fault("store-open");
+	if (r < 0)
+		return err_set(err, r, "cannot open '%s': %s", path,
+			       strerrordesc_np(-r));
 	r = db_open(&config, &store->writer, err);
 	/* What is said to others is on the disk before. */
 	if (r == 0 && path)

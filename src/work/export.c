@@ -75,7 +75,8 @@ static int check_limits(struct work *w, struct err *err)
 			       w->database);
 	r = store_usage(w->store, &usage);
 	if (r < 0)
-		return err_set(err, r, "cannot read the store");
+		return err_set(err, r, "cannot read the store: %s",
+			       strerrordesc_np(-r));
 	if (w->limits.outbox_max && usage.n_outbox >= w->limits.outbox_max)
 		return err_set(
 			err, -EDQUOT,
@@ -168,7 +169,11 @@ static int draw_timeline(struct export *e, struct err *err)
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		return -EIO;
 	hex_format(random, sizeof(random), timeline);
-	r = store_announce_timeline(e->w->store, timeline);
+	r = fault("export-announce");
+	if (r == 0)
+		r = store_announce_timeline(e->w->store, timeline);
+	if (r == 0)
+		r = fault("export-timeline");
 	if (r == 0)
 		r = artifact_set_timeline(e->w->artifact, timeline, err);
 	if (r == 0)
@@ -309,6 +314,19 @@ static void prepare(struct export *e)
 	e->params.channel = e->setup_only ? NULL : e->c->channel;
 }
 
+static int limit(struct export *e)
+{
+	struct store_usage usage;
+	int r;
+
+	if (!e->w->limits.store_bytes)
+		return 0;
+	r = store_usage(e->w->store, &usage);
+	if (r == 0)
+		draft_limit(e->d, e->w->limits.store_bytes - usage.packs);
+	return r;
+}
+
 static int run(struct export *e, struct err *err)
 {
 	int r;
@@ -316,6 +334,8 @@ static int run(struct export *e, struct err *err)
 	r = capture_check_timeline(e->w, err);
 	if (r == 0)
 		r = draft_begin(e->w->store, &e->d, err);
+	if (r == 0)
+		r = limit(e);
 	if (r == 0)
 		r = capture_run(e->w, e->d, &e->capture, err);
 	e->params.model = e->capture.read.model;
@@ -344,6 +364,10 @@ int work_export(struct work *w, const struct job *job, const struct command *c,
 		return r;
 	prepare(&e);
 	r = run(&e, err);
+	if (r == -EDQUOT && !err->text[0])
+		err_set(err, r,
+			"the store would exceed its limit of %lld bytes: purge outbox and snapshots, or raise max_store",
+			(long long)w->limits.store_bytes);
 	draft_free(e.d);
 	capture_deinit(&e.capture);
 	*ret_snapshot = r == 0 ? e.params.snapshot : 0;

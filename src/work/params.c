@@ -372,43 +372,48 @@ static int places_add(struct places *place, size_t i)
 	return 0;
 }
 
-/* Places by the draft's number of a table; *ret is the caller's to free. */
-static int number_places(const struct params *p, struct places *places,
-			 struct places ***ret, int64_t *ret_max)
+/* Places in the model, plus one, by the draft's number of a table. */
+struct numbering {
+	size_t *places; /* owned; 0: none */
+	int64_t max;
+};
+
+static int number_tables(const struct params *p, struct numbering *ret)
 {
 	const int64_t *tables = p->capture->tables;
 	size_t n = p->model->n_tables;
-	int64_t max = 0;
 
+	ret->max = 0;
 	for (size_t t = 0; t < n; t++)
-		max = tables[t] > max ? tables[t] : max;
-	*ret = calloc((size_t)max + 1, sizeof(**ret));
-	if (!*ret)
+		ret->max = tables[t] > ret->max ? tables[t] : ret->max;
+	ret->places = calloc((size_t)ret->max + 1, sizeof(*ret->places));
+	if (!ret->places)
 		return -ENOMEM;
 	for (size_t t = 0; t < n; t++)
-		(*ret)[tables[t]] = &places[t];
-	*ret_max = max;
+		ret->places[tables[t]] = t + 1;
 	return 0;
 }
 
 static int find_places(const struct params *p, const struct package *files,
 		       struct places *places)
 {
-	CLEANUP(freep) struct places **by_number = NULL;
 	const struct model *m = p->model;
-	int64_t max;
+	struct numbering numbers;
 	int r;
 
-	r = number_places(p, places, &by_number, &max);
+	r = number_tables(p, &numbers);
+	if (r < 0)
+		return r;
 	for (size_t t = 0; r == 0 && t < m->n_tables; t++)
 		r = artifact_file_name(&m->tables[t], &places[t].name);
 	for (size_t i = 0; r == 0 && i < files->n; i++) {
 		int64_t table = files->files[i].table;
 
 		/* setup/ may have been captured under another model. */
-		if (table > 0 && table <= max && by_number[table])
-			r = places_add(by_number[table], i);
+		if (table > 0 && table <= numbers.max && numbers.places[table])
+			r = places_add(&places[numbers.places[table] - 1], i);
 	}
+	free(numbers.places);
 	return r;
 }
 

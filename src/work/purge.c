@@ -27,7 +27,7 @@ struct purging {
 	size_t n_povs;
 	size_t cap;
 	size_t next;
-	struct artifact_read *rd;
+	struct artifact_read read; /* in which they are found */
 };
 
 static int log_one(struct purging *p, const char *path)
@@ -43,7 +43,8 @@ static int log_one(struct purging *p, const char *path)
 
 /*
  * The store's functions call back inside of their transaction, in which the
- * log cannot be written to: so it is collected.
+ * log cannot be written to: so what would go is collected. What goes is logged
+ * by them, in the same transaction: a log that says so is never lost.
  */
 struct collected {
 	struct purging *p;
@@ -55,6 +56,10 @@ static int collect(const char *path, wall_s_t time, void *arg)
 	struct collected *c = arg;
 
 	(void)time;
+	if (!c->p->c->dry_run) {
+		c->p->n++;
+		return 0;
+	}
 	buf_add(&c->paths, path, strlen(path) + 1);
 	return buf_error(&c->paths);
 }
@@ -82,6 +87,7 @@ static int purge_store(struct purging *p)
 		.keep = p->c->keep,
 		.name = p->c->name,
 		.not_job = p->job->id,
+		.log_job = p->job->id,
 		.dry_run = p->c->dry_run,
 		.func = collect,
 		.arg = &collected,
@@ -190,11 +196,11 @@ static int look_at_pov(int64_t id, void *arg)
 
 	r = go_on(p);
 	if (r == 0)
-		r = artifact_pov(p->rd, id, &pov);
+		r = artifact_pov(&p->read, id, &pov);
 	if (r == 0)
-		r = is_wanted(p, p->rd, &pov);
+		r = is_wanted(p, &p->read, &pov);
 	if (r == 1)
-		r = artifact_is_alive(p->rd, &pov) == 0;
+		r = artifact_is_alive(&p->read, &pov) == 0;
 	if (r == 1)
 		r = add_pov(p, id);
 	return r == -ENOENT ? 0 : r;
@@ -277,25 +283,24 @@ int purge_check(struct work *w, const struct command *c, struct err *err)
 
 static int purge_rows(struct purging *p, struct err *err)
 {
-	CLEANUP(artifact_read_end) struct artifact_read rd = ARTIFACT_READ_NULL;
+	unsigned n = 1;
 	int64_t id;
 	int r;
 
 	atomic_store(&p->w->progress.step, "reading");
-	r = artifact_read_begin(p->w->artifact, true, &rd, err);
-	if (r == 0)
-		r = check_dims(p->c, rd.model, err);
-	p->rd = &rd;
-	if (r == 0)
-		r = artifact_marked_povs(&rd, 0, look_at_pov, p);
+	/* As a capture does: rows that have no number yet would be left out. */
+	r = artifact_capture_begin(p->w->artifact, &p->w->progress.stop,
+				   &p->read, &n, err);
 	if (r < 0)
 		return r;
-	if (p->c->dry_run) {
-		while ((r = next_pov(&rd, &id, p)) == 1)
-			;
+	r = check_dims(p->c, p->read.model, err);
+	if (r == 0)
+		r = artifact_marked_povs(&p->read, 0, look_at_pov, p);
+	while (r == 0 && p->c->dry_run && (r = next_pov(&p->read, &id, p)) == 1)
+		r = 0;
+	artifact_read_end(&p->read); /* it would be in the way of writing */
+	if (r < 0 || p->c->dry_run)
 		return r;
-	}
-	artifact_read_end(&rd); /* it would be in the way of writing */
 	r = fault("purge-delete");
 	return r < 0 ? r
 		     : artifact_delete_povs(p->w->artifact, next_pov, p,

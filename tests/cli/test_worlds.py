@@ -283,6 +283,16 @@ def test_name_of_one_that_went_is_taken_over(begun):
     assert z.orphans == []
 
 
+@pytest.mark.parametrize("label", ["7", "2026", "1.5", "\\xff", "%null"])
+def test_label_that_reads_as_another_type(begun, label):
+    begun.sql("UPDATE category SET name = ? WHERE id = 2", label)
+    name = label.replace("%", "%25")
+    z = begun.export("incremental")
+    assert z.renamed == [("category", 2, "Budget", name)]
+    assert set(begun.export("all").shown) == {
+        pov.replace("Budget", name) for pov in FIRST}
+
+
 def test_renamed_and_back_between_exports(begun):
     begun.sql("UPDATE category SET name = 'Plan' WHERE id = 2")
     begun.export("incremental", channel="other")

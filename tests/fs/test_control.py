@@ -502,3 +502,15 @@ def test_database_gone_or_locked_stops_no_reader_of_the_store(mnt, sales):
     finally:
         away.rename(sales)
     assert sqlite(sales, "SELECT count(*) FROM fact").strip() == "36"
+
+
+def test_an_export_that_outgrows_the_store_leaves_nothing(work, mounts, sales):
+    mount = mounts(sales, work / "mnt", "-o", "max_store=1K")
+    with pytest.raises(OSError) as error:
+        (mount / "control/export").write_text("all wait=yes")
+    assert error.value.errno == errno.EDQUOT
+    assert (mount / "jobs/latest/state").read_text() == "limit_reached\n"
+    assert "max_store" in (mount / "jobs/latest/log").read_text()
+    assert os.listdir(mount / "outbox") == []
+    assert sum(p.stat().st_size for p in
+               pathlib.Path(f"{sales}.outboxfs/packs").iterdir()) == 0

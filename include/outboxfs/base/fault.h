@@ -9,6 +9,7 @@
  * OUTBOXFS_FAULT is a list, separated by commas, of <point>:<action>[:<n>]:
  * at the n-th time (1) that a place of this name is passed. Actions: kill
  * (SIGKILL of ourselves), or the name of an errno: EIO, ENOSPC, ENOMEM, EINTR.
+ * "tell" writes a line to standard error each time, and nothing happens.
  * A point that ends in '*' stands for all that begin with it.
  */
 

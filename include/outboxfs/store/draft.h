@@ -33,6 +33,9 @@ NODISCARD int draft_begin(struct store *store, struct draft **ret,
 struct draft *draft_free(struct draft *d); /* undoes what is not committed */
 DEFINE_FREEP(draft)
 
+/* The packs may grow by so many bytes: then -EDQUOT. Without it: any. */
+void draft_limit(struct draft *d, int64_t bytes);
+
 /*
  * What the last captures knew; zeros: everything must be read anew.
  * store_check_timeline() forgets it where the database is another one; so it

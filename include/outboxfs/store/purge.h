@@ -24,6 +24,8 @@ struct purge {
 			   */
 	const char *name; /* outbox: a glob(7) pattern, or NULL */
 	int64_t not_job;  /* jobs: this one stays */
+	int64_t log_job;  /* its log gets a line for each that went, in the
+			   * transaction; 0: none */
 	bool dry_run;
 	purge_func_t func;
 	void *arg;

@@ -73,12 +73,22 @@ WHERE d.pov = 1 AND (d.status > 0 OR d.output > 0 OR d.orphan = 1)
 WITH RECURSIVE above(parent, value, level) AS (
   SELECT parent, value, level FROM dir WHERE id = ?1
   UNION ALL
+  SELECT parent, value, level FROM temp.staged_dir WHERE id = ?1
+  UNION ALL
   SELECT d.parent, d.value, d.level
   FROM above a CROSS JOIN dir d ON d.id = a.parent
   WHERE d.level > 0
+  UNION ALL
+  SELECT d.parent, d.value, d.level
+  FROM above a CROSS JOIN temp.staged_dir d ON d.id = a.parent
 )
-SELECT v.key, a.level
-FROM above a CROSS JOIN value v ON v.id = a.value
+SELECT
+  coalesce(
+    (SELECT key FROM value WHERE id = a.value),
+    (SELECT key FROM temp.staged_value WHERE id = a.value)
+  ),
+  a.level
+FROM above a
 ORDER BY a.level
 
 -- name: draft_examined
