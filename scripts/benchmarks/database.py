@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from benchmarks.data import FACT, FILL, SEED, Shape, adopt, povs_of
-from benchmarks.report import Row, at_most, show_seconds
+from benchmarks.report import Row, at_most, percentile, show_seconds
 from benchmarks.tools import (CAT, OUTBOXFS, daemon_of, drop_caches,
                               export_first, forget_store, in_turn, mounted,
                               run, seconds, shell, sqlite, unmount)
@@ -246,10 +246,6 @@ def notices(db, n, sync):
     finally:
         writer.close()
     return n_lost, times
-
-
-def percentile(values, p):
-    return sorted(values)[min(len(values) - 1, int(len(values) * p / 100))]
 
 
 def p15(bench):

@@ -144,11 +144,12 @@ def build_passthrough(bench):
 
 
 @contextlib.contextmanager
-def passed_through(program, tree):
+def passed_through(program, tree, cache="auto"):
     """A directory, mounted again by libfuse's example."""
     path = tree.with_suffix(".through")
     path.mkdir(exist_ok=True)
-    with subprocess.Popen([program, "-f", "-o", f"source={tree}", path],
+    with subprocess.Popen([program, "-f", "-o",
+                           f"source={tree},cache={cache}", path],
                           stderr=subprocess.DEVNULL) as daemon:
         try:
             if not wait_until(lambda: os.path.ismount(path), 10):

@@ -31,6 +31,10 @@ def show_seconds(values):
     return f"{text(mid)} {unit} ({text(low)} to {text(high)})"
 
 
+def percentile(values, p):
+    return sorted(values)[min(len(values) - 1, int(len(values) * p / 100))]
+
+
 def times_faster(what, ours, peer, goal, note=""):
     """A row that is met when we are so many times as fast."""
     ratio = statistics.median(peer) / statistics.median(ours)

@@ -2,6 +2,7 @@
 #include "outboxfs/store/check.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "outboxfs/base/fault.h"
 #include "statements.h"
@@ -150,6 +151,21 @@ static int run_check(struct db *db, size_t i, check_func_t func, void *arg)
 	return buf_error(&text) ? buf_error(&text) : func(buf_str(&text), arg);
 }
 
+/* SQLite's own look at the file: "ok", or what is wrong, line by line. */
+static int check_file(struct db *db, check_func_t func, void *arg)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(db, STORE_CHECK_FILE, &stmt);
+	while (r == 0 && (r = db_step(stmt)) == 1) {
+		const char *text = (const char *)sqlite3_column_text(stmt, 0);
+
+		r = text && strcmp(text, "ok") == 0 ? 0 : func(text, arg);
+	}
+	return r;
+}
+
 int store_check(struct store *store, check_func_t func, void *arg)
 {
 	struct db *db;
@@ -158,6 +174,7 @@ int store_check(struct store *store, check_func_t func, void *arg)
 	r = store_reader_get(store, &db);
 	if (r < 0)
 		return r;
+	r = check_file(db, func, arg);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(checks); i++)
 		r = run_check(db, i, func, arg);
 	store_reader_put(store, db);

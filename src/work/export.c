@@ -301,7 +301,25 @@ static int publish(struct export *e, struct err *err)
 	return r < 0 ? r : draft_commit(e->d, err);
 }
 
-static void prepare(struct export *e)
+/*
+ * The mark says that whoever applied the channel's ZIPs in order has all up to
+ * there. A ZIP that begins later than the mark would make that untrue.
+ */
+static int find_channel(struct export *e)
+{
+	int64_t mark = 0;
+	int r;
+
+	e->params.channel = e->setup_only ? NULL : e->c->channel;
+	if (!e->c->base || !is_type(e->c, "incremental"))
+		return 0;
+	r = channel_get(e->w->store, e->c->channel, &mark);
+	if (r >= 0 && e->c->base > mark)
+		e->params.channel = NULL;
+	return r < 0 ? r : 0;
+}
+
+static int prepare(struct export *e)
 {
 	e->setup_only = is_type(e->c, "setup");
 	e->capture.setup = true;
@@ -311,7 +329,7 @@ static void prepare(struct export *e)
 	e->params.capture = &e->capture;
 	e->params.command = e->c;
 	e->params.job = e->job;
-	e->params.channel = e->setup_only ? NULL : e->c->channel;
+	return find_channel(e);
 }
 
 static int limit(struct export *e)
@@ -362,7 +380,9 @@ int work_export(struct work *w, const struct job *job, const struct command *c,
 		r = find_base(w, c, &e.params.base, err);
 	if (r < 0)
 		return r;
-	prepare(&e);
+	r = prepare(&e);
+	if (r < 0)
+		return r;
 	r = run(&e, err);
 	if (r == -EDQUOT && !err->text[0])
 		err_set(err, r,

@@ -154,6 +154,19 @@ static const char *wanted_name(const struct command *c, const char *dim)
 	return NULL;
 }
 
+/* Numbers by what they are, other names byte by byte. */
+static int compare_names(const char *a, const char *b)
+{
+	char *end_a;
+	char *end_b;
+	double x = strtod(a, &end_a);
+	double y = strtod(b, &end_b);
+
+	if (end_a == a || *end_a || end_b == b || *end_b)
+		return strcmp(a, b);
+	return (x > y) - (x < y);
+}
+
 static int name_matches(struct purging *p, struct artifact_read *rd,
 			unsigned dim, const struct value *v)
 {
@@ -171,8 +184,8 @@ static int name_matches(struct purging *p, struct artifact_read *rd,
 	if (r < 0)
 		return r;
 	return (!name || strcmp(naming.name.text, name) == 0) &&
-	       (!from || strcmp(naming.name.text, from) >= 0) &&
-	       (!to || strcmp(naming.name.text, to) <= 0);
+	       (!from || compare_names(naming.name.text, from) >= 0) &&
+	       (!to || compare_names(naming.name.text, to) <= 0);
 }
 
 static int is_wanted(struct purging *p, struct artifact_read *rd,

@@ -1,3 +1,6 @@
+-- name: check_file
+PRAGMA integrity_check(20)
+
 -- name: check_object_next
 SELECT id, size, packed, rows, pack, offset, crc, method, sha256
 FROM object
