@@ -137,15 +137,11 @@ int handle_reply_version(struct call *call, const struct version *v)
 	return 0;
 }
 
-/*
- * A version that is open. The kernel says FLUSH at close(2) and waits for it,
- * RELEASE some time later: from the first on, the version is nobody's in
- * particular, and stat by path must not be told of it.
- */
+/* A version that is open. */
 struct version_handle {
 	struct handle handle; /* first */
 	struct version *v;    /* a reference */
-	_Atomic bool closed;
+	_Atomic bool flushed; /* a child may have closed what it inherited */
 };
 
 static int version_read(struct call *call, struct handle *h)
@@ -167,14 +163,16 @@ static void version_flush(struct mount *m, struct handle *h)
 {
 	struct version_handle *vh = (struct version_handle *)h;
 
-	if (!atomic_exchange(&vh->closed, true))
-		versions_close(m->versions, vh->v);
+	versions_flush(m->versions, vh->v,
+		       !atomic_exchange(&vh->flushed, true));
 }
 
 static void version_free(struct mount *m, struct handle *h)
 {
-	version_flush(m, h);
-	versions_unref(m->versions, ((struct version_handle *)h)->v);
+	struct version_handle *vh = (struct version_handle *)h;
+
+	versions_close(m->versions, vh->v, atomic_load(&vh->flushed));
+	versions_unref(m->versions, vh->v);
 	free(h);
 }
 

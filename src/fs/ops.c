@@ -19,7 +19,8 @@
 #include "outboxfs/base/clock.h"
 #include "outboxfs/base/log.h"
 
-#define RETRY_US 20000 /* between two tries of a call */
+#define RETRY_US   20000 /* between two tries of a call */
+#define RELEASE_US 2000  /* likewise, where a file is being closed */
 
 static struct call *call_new(fuse_req_t req, enum call_op op, fuse_ino_t ino)
 {
@@ -159,7 +160,7 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 	struct mount *m = call->mount;
 	struct node node = node_unpack(call->ino);
 	const struct node_ops *ops = node_ops(node.kind);
-	bool is_open = versions_is_open(m->versions, call->ino);
+	enum version_use use = versions_use(m->versions, call->ino);
 	struct facts facts;
 	struct stat st;
 	int r;
@@ -183,9 +184,13 @@ static int run_getattr(struct call *call, struct artifact_read *rd)
 	if (r == -EWOULDBLOCK || r == -EINPROGRESS)
 		return r;
 	/* An older one: fine for who has it open, not for a path. */
-	if (!is_open && !m->options->kernel_cache)
-		return r == 0 || r == -ENOENT ? -ESTALE : r;
-	return getattr_version(call);
+	if (use == USE_OPEN || m->options->kernel_cache)
+		return getattr_version(call);
+	if (use == USE_CLOSING) {
+		call->task.due = clock_mono() + RELEASE_US;
+		return -EWOULDBLOCK;
+	}
+	return r == 0 || r == -ENOENT ? -ESTALE : r;
 }
 
 /*

@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "fs/attr.h"
+#include "outboxfs/base/clock.h"
 
 #define BUCKETS      4096
 #define MEM_EACH_MAX ((size_t)1 << 20)   /* larger ones go to a file */
 #define MEM_MAX      ((int64_t)24 << 20) /* of unused versions */
 #define DISK_MAX     ((int64_t)1 << 30)  /* likewise */
+#define RELEASE_US   50000               /* from a FLUSH to its RELEASE */
 
 struct versions {
 	struct store *store;
@@ -343,19 +345,33 @@ void versions_open(struct versions *vs, struct version *v)
 	v->n_open++;
 }
 
-void versions_close(struct versions *vs, struct version *v)
+void versions_flush(struct versions *vs, struct version *v, bool is_first)
+{
+	LOCK_SCOPE(&vs->lock);
+
+	v->n_flushed += is_first;
+	v->flushed_at = clock_mono();
+}
+
+void versions_close(struct versions *vs, struct version *v, bool was_flushed)
 {
 	LOCK_SCOPE(&vs->lock);
 
 	v->n_open--;
+	v->n_flushed -= was_flushed;
 }
 
-bool versions_is_open(struct versions *vs, fuse_ino_t ino)
+enum version_use versions_use(struct versions *vs, fuse_ino_t ino)
 {
 	LOCK_SCOPE(&vs->lock);
 	const struct version *v = find_locked(vs, ino);
 
-	return v && v->n_open > 0;
+	if (!v || v->n_open == 0)
+		return USE_NONE;
+	if (v->n_flushed < v->n_open ||
+	    clock_mono() - v->flushed_at > RELEASE_US)
+		return USE_OPEN;
+	return USE_CLOSING;
 }
 
 /*

@@ -28,7 +28,9 @@ struct version {
 
 	/* under the cache's lock */
 	unsigned n_refs;
-	unsigned n_open; /* handles of open files among them */
+	unsigned n_open;      /* handles of open files among them */
+	unsigned n_flushed;   /* of which somebody closed a descriptor */
+	mono_us_t flushed_at; /* last */
 	enum {
 		VERSION_RENDERING,
 		VERSION_READY,
@@ -77,10 +79,21 @@ NODISCARD int versions_write(struct version *v, const char *data, size_t n,
 /* Takes back what was written so far. */
 void versions_empty(struct version *v);
 /*
- * An open file counts from versions_open() to versions_close(). It keeps its
- * reference beyond that, until versions_unref().
+ * An open file counts from versions_open() to versions_close(), which says
+ * whether versions_flush() was ever called for it: is_first, the first time.
  */
 void versions_open(struct versions *vs, struct version *v);
-void versions_close(struct versions *vs, struct version *v);
-/* Does anybody have this version open? */
-bool versions_is_open(struct versions *vs, fuse_ino_t ino);
+void versions_flush(struct versions *vs, struct version *v, bool is_first);
+void versions_close(struct versions *vs, struct version *v, bool was_flushed);
+
+/*
+ * Does anybody have this version open? The kernel says FLUSH at each close(2)
+ * of a descriptor, and waits for it; after that of the last one it says
+ * RELEASE at once, and does not wait.
+ */
+enum version_use {
+	USE_NONE,
+	USE_CLOSING, /* nobody, if RELEASE comes soon */
+	USE_OPEN,
+};
+enum version_use versions_use(struct versions *vs, fuse_ino_t ino);

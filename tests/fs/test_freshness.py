@@ -52,6 +52,19 @@ def test_open_file_keeps_the_bytes_it_was_opened_with(mnt, sales):
     assert start + rest == old
 
 
+def test_descriptor_that_a_child_inherited_and_closed(mnt, sales):
+    """The kernel tells of every close(2), not only of the last."""
+    path = mnt / PARIS / "fact.csv"
+    with open(path, "rb") as file:
+        was = os.fstat(file.fileno())
+        subprocess.run(["true"], check=True, pass_fds=[file.fileno()])
+        sqlite(sales, "UPDATE fact SET note = 'longer' WHERE id = 1")
+        now = os.fstat(file.fileno())
+        assert (now.st_size, now.st_mtime) == (was.st_size, was.st_mtime)
+        assert len(file.read()) == was.st_size
+    assert os.stat(path).st_size != was.st_size
+
+
 def test_kernel_cache_hears_of_what_cannot_be_counted(work, mounts, sales):
     """A commit, and at once a lock: no change number tells of it."""
     mount = mounts(sales, work / "mnt", "-o", "kernel_cache")
