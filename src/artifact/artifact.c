@@ -248,13 +248,6 @@ struct artifact *artifact_free(struct artifact *a)
 	return NULL;
 }
 
-uint64_t artifact_generation(struct artifact *a)
-{
-	LOCK_SCOPE(&a->lock);
-
-	return a->generation;
-}
-
 struct artifact_world *world_get(struct artifact *a)
 {
 	LOCK_SCOPE(&a->lock);
@@ -591,32 +584,60 @@ static void expect_timeline(struct artifact_world *w, const char *timeline,
 		       TIMELINE_BYTES, "%s", timeline);
 }
 
-int artifact_set_timeline(struct artifact *a, const char *timeline,
+/*
+ * The database may have been restored in place since anybody looked: then it
+ * has an older timeline, or goes back in its change numbers.
+ */
+static int write_timeline(struct artifact_world *w, const char *timeline,
 			  struct err *err)
 {
 	CLEANUP(db_finalize) sqlite3_stmt *stmt = NULL;
+	struct identity now = identify(w);
+	const char *next = now.next_timeline[0] ? now.next_timeline
+						: now.timeline;
+	int r;
+
+	r = db_prepare(w->writer,
+		       "UPDATE outboxfs_model SET timeline = ?1"
+		       " WHERE ifnull(timeline, '') IN (?2, ?3)"
+		       " AND (SELECT change FROM outboxfs_change) >= ?4",
+		       &stmt, err);
+	if (r < 0)
+		return r;
+	expect_timeline(w, timeline, false);
+	sqlite3_bind_text(stmt, 1, timeline, -1, SQLITE_STATIC);
+	sqlite3_bind_text(stmt, 2, now.timeline, -1, SQLITE_STATIC);
+	sqlite3_bind_text(stmt, 3, next, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(stmt, 4, now.change);
+	r = db_step(stmt);
+	if (r == 0 && sqlite3_changes64(db_handle(w->writer)) == 0)
+		r = err_set(err, -ESTALE, "'%s' is another database now",
+			    w->path);
+	if (r == 0)
+		expect_timeline(w, timeline, true);
+	return r;
+}
+
+int artifact_set_timeline(struct artifact *a, uint64_t generation,
+			  const char *timeline, struct err *err)
+{
 	struct artifact_world *w = world_get(a);
 	int r;
 
 	if (!w)
 		return -EIO;
 	lock_take(&w->writer_lock);
-	r = w->writable ? world_writer_locked(w, err) : -EROFS;
+	if (w->generation != generation)
+		r = err_set(err, -ESTALE, "'%s' is another database now",
+			    w->path);
+	else
+		r = w->writable ? world_writer_locked(w, err) : -EROFS;
 	if (r == 0) {
 		db_set_busy(w->writer, FOLD_BUSY_MS);
 		r = db_exec(w->writer, "PRAGMA synchronous=FULL", err);
 	}
-	if (r == 0)
-		r = db_prepare(w->writer,
-			       "UPDATE outboxfs_model SET timeline = ?1", &stmt,
-			       err);
 	if (r == 0) {
-		expect_timeline(w, timeline, false);
-		sqlite3_bind_text(stmt, 1, timeline, -1, SQLITE_STATIC);
-		r = db_step(stmt);
-		db_finalize(&stmt);
-		if (r == 0)
-			expect_timeline(w, timeline, true);
+		r = write_timeline(w, timeline, err);
 		/* What comes back when the power goes is as old, not wrong. */
 		if (db_exec(w->writer, "PRAGMA synchronous=NORMAL", NULL) < 0)
 			w->writer = db_free(w->writer);

@@ -229,21 +229,12 @@ static int save(struct knowledge *k, struct artifact *a, uint64_t generation,
 	char timeline[TIMELINE_BYTES];
 	int r;
 
-	if (artifact_generation(a) != generation)
-		return -ESTALE;
 	r = draw_timeline(timeline);
 	if (r == 0)
 		r = store_announce_timeline(k->store, timeline);
 	if (r == 0)
-		r = artifact_set_timeline(a, timeline, err);
-	if (r < 0)
-		return r;
-	/* Another database may bear it now, of which nothing is known. */
-	if (artifact_generation(a) != generation) {
-		r = store_check_timeline(k->store, "");
-		return r < 0 ? r : -ESTALE;
-	}
-	return store_known_put(k->store, known, n, timeline);
+		r = artifact_set_timeline(a, generation, timeline, err);
+	return r < 0 ? r : store_known_put(k->store, known, n, timeline);
 }
 
 void knowledge_save(struct knowledge *k, struct artifact *a)

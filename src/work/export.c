@@ -175,7 +175,13 @@ static int draw_timeline(struct export *e, struct err *err)
 	if (r == 0)
 		r = fault("export-timeline");
 	if (r == 0)
-		r = artifact_set_timeline(e->w->artifact, timeline, err);
+		r = artifact_set_timeline(e->w->artifact,
+					  e->capture.read.generation, timeline,
+					  err);
+	if (r == -ESTALE)
+		return err_set(
+			err, r,
+			"the database was replaced while it was read: export again");
 	if (r == 0)
 		memcpy(e->capture.timeline, timeline, sizeof(timeline));
 	return r == -EROFS ? 0 : r;

@@ -394,6 +394,37 @@ static void test_fold_of_another_schema_is_stale(void **state)
 	artifact_read_end(&w->rd);
 }
 
+static void
+test_timeline_is_set_of_the_database_that_is_meant_only(void **state)
+{
+	struct world *w = *state;
+	char timeline[TIMELINE_BYTES];
+	uint64_t generation;
+
+	begin(w);
+	generation = w->rd.generation;
+	artifact_read_end(&w->rd);
+	assert_int_equal(artifact_set_timeline(w->a, generation + 1, "x", NULL),
+			 -ESTALE);
+	assert_int_equal(artifact_set_timeline(w->a, generation, "a", NULL), 0);
+	assert_int_equal(artifact_set_timeline(w->a, generation, "b", NULL), 0);
+
+	/* Restored in place, and nobody has looked since. */
+	write_sql(w, "UPDATE outboxfs_model SET timeline = 'a'");
+	assert_int_equal(artifact_set_timeline(w->a, generation, "c", NULL),
+			 -ESTALE);
+	begin(w);
+	assert_int_not_equal(w->rd.generation, generation);
+	generation = w->rd.generation;
+	assert_int_equal(artifact_timeline(&w->rd, timeline), 0);
+	assert_string_equal(timeline, "a");
+	artifact_read_end(&w->rd);
+
+	write_sql(w, "UPDATE outboxfs_change SET change = change - 1");
+	assert_int_equal(artifact_set_timeline(w->a, generation, "d", NULL),
+			 -ESTALE);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -411,6 +442,7 @@ int main(void)
 		TEST(test_added_column_is_noticed_and_adopt_repairs),
 		TEST(test_fold_that_fails_says_why),
 		TEST(test_fold_of_another_schema_is_stale),
+		TEST(test_timeline_is_set_of_the_database_that_is_meant_only),
 	};
 
 	return cmocka_run_group_tests_name("artifact", tests, NULL, NULL);

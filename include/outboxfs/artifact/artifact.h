@@ -55,8 +55,12 @@ struct artifact_read {
 	 * database that cannot be written): what carries one is not final.
 	 */
 	bool unsettled;
-	uint64_t generation; /* of the database; see artifact_generation() */
-	bool has_labels;     /* private: some label has ever changed */
+	/*
+	 * Tells one database file, schema and timeline from the next: whoever
+	 * caches by change number drops everything when it moves.
+	 */
+	uint64_t generation;
+	bool has_labels;              /* private: some label has ever changed */
 	struct artifact_world *world; /* private */
 	struct db *db;                /* private */
 };
@@ -232,14 +236,9 @@ NODISCARD int artifact_dirs_at(struct artifact_read *rd, unsigned level,
 #define TIMELINE_BYTES 40
 NODISCARD int artifact_timeline(struct artifact_read *rd,
 				char ret[TIMELINE_BYTES]);
-NODISCARD int artifact_set_timeline(struct artifact *a, const char *timeline,
-				    struct err *err);
-
-/*
- * Numbers that tell one database file, schema and timeline of reads from the
- * next: whoever caches by change number drops everything when it moves.
- */
-uint64_t artifact_generation(struct artifact *a);
+/* generation: of the database that is meant; -ESTALE: it is another one now. */
+NODISCARD int artifact_set_timeline(struct artifact *a, uint64_t generation,
+				    const char *timeline, struct err *err);
 
 /*
  * After a restore: counts everything as changed, with change numbers and times
