@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/follow.h"
@@ -60,28 +61,47 @@ static int check_mount(struct follow *f, const char *holder, struct err *err)
 		f->database, holder, strerrordesc_np(errno));
 }
 
-int follow_find(const char *path, struct follow *ret, struct err *err)
+/* 1: a daemon or another process has the database, and can be reached. */
+static int find_holder(struct follow *f, struct err *err)
 {
 	char holder[512] = "";
+	int r;
+
+	r = store_holder(f->database, holder, sizeof(holder));
+	if (r < 0)
+		return err_set(err, r, "cannot find out who serves '%s': %s",
+			       f->database, strerrordesc_np(-r));
+	if (r == 0)
+		return 0;
+	r = read_holder(f, holder, err);
+	if (r == 0)
+		r = check_mount(f, holder, err);
+	return r < 0 ? r : 1;
+}
+
+int follow_find(const char *path, struct follow *ret, struct err *err)
+{
+	static const struct timespec pause = {.tv_nsec = 20000000};
 	char mountpoint[PATH_MAX] = "";
 	int r;
 
 	r = mount_find_database(path, ret->database, mountpoint, err);
 	if (r < 0)
 		return r;
-	r = store_holder(ret->database, holder, sizeof(holder));
-	if (r < 0)
-		return err_set(err, r, "cannot find out who serves '%s': %s",
-			       ret->database, strerrordesc_np(-r));
-	if (r == 0)
-		return 0;
-	r = read_holder(ret, holder, err);
-	if (r < 0)
-		return r;
-	/* Where a mount point was given, it is the one to use. */
-	if (mountpoint[0])
+	/* Who may use a mount need not be one who may read its database. */
+	if (mountpoint[0]) {
 		memcpy(ret->mountpoint, mountpoint, sizeof(mountpoint));
-	return check_mount(ret, holder, err);
+		return check_mount(ret, "a daemon", err);
+	}
+	r = find_holder(ret, err);
+	/* A daemon whose mount has just gone is about to let go. */
+	for (int i = 0; r < 0 && ret->mountpoint[0] && i < 100; i++) {
+		(void)nanosleep(&pause, NULL);
+		ret->mountpoint[0] = '\0';
+		err->text[0] = '\0';
+		r = find_holder(ret, err);
+	}
+	return r < 0 ? r : 0;
 }
 
 /* Opening and closing */

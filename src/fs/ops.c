@@ -750,10 +750,9 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data,
 		fuse_reply_err(req, EROFS);
 		return;
 	}
-	if (size > COMMAND_BYTES_MAX) {
-		fuse_reply_err(req, EMSGSIZE);
-		return;
-	}
+	/* One byte too many is enough to see that, and to say so. */
+	if (size > COMMAND_BYTES_MAX)
+		size = COMMAND_BYTES_MAX + 1;
 	call = call_new(req, CALL_WRITE, ino);
 	if (!call)
 		return;

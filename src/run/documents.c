@@ -43,17 +43,41 @@ static int64_t rate(int64_t n, mono_us_t elapsed_us)
 			      : 0;
 }
 
+static int64_t get_count(struct json_object *counts, const char *key)
+{
+	struct json_object *o = NULL;
+
+	return json_object_object_get_ex(counts, key, &o)
+		       ? json_object_get_int64(o)
+		       : 0;
+}
+
+/* What one that has ended had done. */
+static struct sample last_sample(const struct job *job)
+{
+	struct sample s = {.step = NULL};
+	struct json_object *counts =
+		job->counts ? json_tokener_parse(job->counts) : NULL;
+
+	if (job->started_at > 0 && job->finished_at > job->started_at)
+		s.elapsed_us = (job->finished_at - job->started_at) * 1000000;
+	if (!counts)
+		return s;
+	s.povs_total = get_count(counts, "povs");
+	s.povs_done = s.povs_total;
+	s.rows = get_count(counts, "rows");
+	s.bytes = get_count(counts, "bytes");
+	json_object_put(counts);
+	return s;
+}
+
 static struct sample take_sample(struct runner *r, const struct job *job)
 {
 	struct progress *p = &r->work->progress;
 	struct sample s = {.step = NULL};
 
-	if (job_has_ended(job->state) || atomic_load(&p->job) != job->id) {
-		if (job->started_at > 0 && job->finished_at > job->started_at)
-			s.elapsed_us =
-				(job->finished_at - job->started_at) * 1000000;
-		return s;
-	}
+	if (job_has_ended(job->state) || atomic_load(&p->job) != job->id)
+		return last_sample(job);
 	s.step = atomic_load(&p->step);
 	s.povs_done = atomic_load(&p->povs_done);
 	s.povs_total = atomic_load(&p->povs_total);
@@ -93,7 +117,7 @@ int runner_progress_json(struct runner *r, const struct job *job,
 	json_key_int(&j, "rows_per_second", rate(s.rows, s.elapsed_us));
 	json_key_int(&j, "bytes_per_second", rate(s.bytes, s.elapsed_us));
 	json_key_int(&j, "elapsed_seconds", s.elapsed_us / 1000000);
-	put_time(&j, "estimated_end", estimate(&s));
+	put_time(&j, "estimated_end", s.step ? estimate(&s) : 0);
 	json_end_object(&j);
 	json_end_document(&j);
 	return buf_error(ret);

@@ -780,8 +780,8 @@ int command_parse(enum command_kind kind, const char *text, size_t n,
 	if (n > COMMAND_BYTES_MAX)
 		return err_set(
 			err, -EMSGSIZE,
-			"a command has at most %d bytes; this one has %zu",
-			COMMAND_BYTES_MAX, n);
+			"a command has at most %d bytes; this one has more",
+			COMMAND_BYTES_MAX);
 	c->kind = kind;
 	c->channel = "main";
 	c->older = -1;

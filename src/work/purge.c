@@ -145,15 +145,6 @@ static int add_pov(struct purging *p, int64_t id)
 	return 0;
 }
 
-/* What a dimension has to be called; NULL: anything. */
-static const char *wanted_name(const struct command *c, const char *dim)
-{
-	for (const char *const *d = c->dims; d && *d; d += 2)
-		if (strcmp(d[0], dim) == 0)
-			return d[1];
-	return NULL;
-}
-
 /* Numbers by what they are, other names byte by byte. */
 static int compare_names(const char *a, const char *b)
 {
@@ -165,6 +156,15 @@ static int compare_names(const char *a, const char *b)
 	if (end_a == a || *end_a || end_b == b || *end_b)
 		return strcmp(a, b);
 	return (x > y) - (x < y);
+}
+
+/* What a dimension has to be called; NULL: anything. */
+static const char *wanted_name(const struct command *c, const char *dim)
+{
+	for (const char *const *d = c->dims; d && *d; d += 2)
+		if (strcmp(d[0], dim) == 0)
+			return d[1];
+	return NULL;
 }
 
 static int name_matches(struct purging *p, struct artifact_read *rd,
@@ -267,6 +267,11 @@ static int next_pov(struct artifact_read *rd, int64_t *ret, void *arg)
 static int check_dims(const struct command *c, const struct model *m,
 		      struct err *err)
 {
+	if (c->from && c->to && compare_names(c->from, c->to) > 0)
+		return err_set(
+			err, -EINVAL,
+			"nothing is from '%s' to '%s': the lower one comes first",
+			c->from, c->to);
 	for (const char *const *d = c->dims; d && *d; d += 2) {
 		bool found = false;
 
