@@ -479,6 +479,7 @@ int world_begin(struct artifact *a, struct artifact_world *w, bool patient,
 	rd->model = w->model;
 	rd->generation = w->generation;
 	rd->unsettled = false;
+	db_set_stop(rd->db, NULL);
 	db_set_deadline(rd->db, patient ? 0 : clock_mono() + IMPATIENT_US);
 
 	/* A writer in a loop can open marks faster than we fold: give up soon.
@@ -547,6 +548,7 @@ void artifact_read_rest(struct artifact_read *rd)
 	if (!sqlite3_get_autocommit(db_handle(rd->db)))
 		(void)sqlite3_exec(db_handle(rd->db), "COMMIT", NULL, NULL,
 				   NULL);
+	db_set_stop(rd->db, NULL);
 	db_pool_put(rd->world->pool, rd->db);
 	rd->db = NULL;
 }

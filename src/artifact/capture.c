@@ -178,6 +178,9 @@ int artifact_capture_begin(struct artifact *a, const _Atomic bool *stop,
 		r = begin_in(a, w, stop, ret, n, err);
 		world_unref(w);
 	}
+	/* A sorted pass takes long before it gives its first row. */
+	for (unsigned i = 0; r == 0 && i < *n; i++)
+		db_set_stop(ret[i].db, stop);
 	return r;
 }
 

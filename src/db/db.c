@@ -22,9 +22,10 @@ struct db {
 	sqlite3_stmt **stmts; /* owned; NULL where not prepared yet */
 	int64_t note;         /* the owner's */
 	int busy_ms;
-	mono_us_t deadline;   /* statements give up after it; 0: never */
-	mono_us_t busy_since; /* when the present wait for a lock began */
-	struct db *next;      /* in a pool's list of idle ones */
+	mono_us_t deadline;       /* statements give up after it; 0: never */
+	const _Atomic bool *stop; /* or when this is set; NULL: nobody does */
+	mono_us_t busy_since;     /* when the present wait for a lock began */
+	struct db *next;          /* in a pool's list of idle ones */
 };
 
 /*
@@ -48,7 +49,8 @@ static int progress_handler(void *arg)
 {
 	const struct db *db = arg;
 
-	return db->deadline && clock_mono() > db->deadline;
+	return (db->stop && atomic_load(db->stop)) ||
+	       (db->deadline && clock_mono() > db->deadline);
 }
 
 static int configure(struct db *db, const struct db_config *config,
@@ -361,6 +363,11 @@ void db_quote_name(struct buf *b, const char *name)
 void db_quote_text(struct buf *b, const char *text)
 {
 	quote(b, text, '\'');
+}
+
+void db_set_stop(struct db *db, const _Atomic bool *stop)
+{
+	db->stop = stop;
 }
 
 void db_set_deadline(struct db *db, mono_us_t deadline)

@@ -30,8 +30,8 @@ struct publish {
 	struct shown *shown; /* owned; of the job under way */
 	size_t n_shown;
 	size_t n_room;
-	bool shown_all; /* false: there were too many */
-	int64_t purge;  /* the job that it is; 0: none */
+	bool shown_all;        /* false: there were too many */
+	_Atomic int64_t purge; /* the job that it is; 0: none */
 };
 
 static void drop_entry(struct mount *m, const struct node *dir,
@@ -272,12 +272,14 @@ static void purge_ended(struct publish *p, const struct job *job)
 		   PARAMS_NAME);
 }
 
-static void publish_purge(struct publish *p, const struct job *job)
+/* state is what was told: by now the job may be further. */
+static void publish_purge(struct publish *p, const struct job *job,
+			  enum job_state state)
 {
-	if (job->state == JOB_PROCESSING) {
+	if (state == JOB_PROCESSING) {
 		p->purge = job->id;
 		purge_begins(p);
-	} else if (p->purge == job->id && job_has_ended(job->state)) {
+	} else if (p->purge == job->id && job_has_ended(state)) {
 		purge_ended(p, job);
 		p->purge = 0;
 	}
@@ -293,7 +295,7 @@ void publish_job(int64_t id, enum job_state state, void *arg)
 		return;
 	if (job_get(m->store, id, &job) == 0 &&
 	    strcmp(job.kind, "purge") == 0 && job.started_at)
-		publish_purge(m->publish, &job);
+		publish_purge(m->publish, &job, state);
 	handles_wake(m, NODE_JOB_STATE, id);
 	if (job_has_ended(state))
 		controls_ended(m->controls, id, state);

@@ -453,8 +453,11 @@ int runner_abort(struct runner *r, int64_t id, struct err *err)
 	if (n < 0)
 		return err_set(err, n, "cannot end job %lld: %s", (long long)id,
 			       strerrordesc_np(-n));
-	note(r, id, LOG_LEVEL_INFO,
-	     job.state == JOB_ABORTING ? "to be aborted" : "aborted");
-	tell_changed(r, id, job.state);
+	note(r, id, LOG_LEVEL_INFO, "%s",
+	     job.state == JOB_ABORTING ? "to be aborted"
+				       : job_state_name(job.state));
+	/* What has ended otherwise meanwhile, the thread tells. */
+	if (job.state == JOB_ABORTING || job.state == JOB_ABORTED)
+		tell_changed(r, id, job.state);
 	return 0;
 }

@@ -384,6 +384,20 @@ int job_log(struct store *store, int64_t id, const char *text)
 	return job_log_on(store->writer, id, text);
 }
 
+int job_log_all(struct store *store, int64_t id, const char *texts, size_t n)
+{
+	LOCK_SCOPE(&store->lock);
+	CLEANUP(db_rollback) struct db_txn txn = DB_TXN_NULL;
+	int r;
+
+	if (n == 0)
+		return 0;
+	r = db_begin_write(store->writer, &txn);
+	for (size_t at = 0; r == 0 && at < n; at += strlen(texts + at) + 1)
+		r = job_log_on(store->writer, id, texts + at);
+	return r < 0 ? r : db_commit(&txn);
+}
+
 static int read_log(struct db *db, int64_t id, struct buf *ret)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;

@@ -595,3 +595,32 @@ int store_usage(struct store *store, struct store_usage *ret)
 	store_reader_put(store, db);
 	return r;
 }
+
+static int limited_on(struct db *db, int64_t *ret_packs, int64_t *ret_n_outbox)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = db_stmt(db, STORE_USAGE_LIMITED, &stmt);
+	if (r == 0)
+		r = db_step(stmt);
+	if (r <= 0)
+		return r < 0 ? r : -EBADMSG;
+	*ret_packs = sqlite3_column_int64(stmt, 0);
+	*ret_n_outbox = sqlite3_column_int64(stmt, 1);
+	return 0;
+}
+
+int store_limited(struct store *store, int64_t *ret_packs,
+		  int64_t *ret_n_outbox)
+{
+	struct db *db;
+	int r;
+
+	r = store_reader_get(store, &db);
+	if (r < 0)
+		return r;
+	r = limited_on(db, ret_packs, ret_n_outbox);
+	store_reader_put(store, db);
+	return r;
+}

@@ -296,17 +296,20 @@ static struct pack *remember(struct packs *p, struct pack *pack)
 
 static void forget(struct packs *p, int64_t id)
 {
-	struct pack *pack = NULL;
+	struct pack *gone[OPEN_MAX];
+	size_t n = 0;
 
+	/* Two who opened it at once have both left theirs here. */
 	lock_take(&p->lock);
-	for (size_t i = 0; i < OPEN_MAX && !pack; i++) {
+	for (size_t i = 0; i < OPEN_MAX; i++) {
 		if (!p->open[i] || p->open[i]->id != id)
 			continue;
-		pack = p->open[i];
+		gone[n++] = p->open[i];
 		p->open[i] = NULL;
 	}
 	lock_drop(&p->lock);
-	pack_unref(pack);
+	while (n > 0)
+		pack_unref(gone[--n]);
 }
 
 int pack_open(struct store *store, int64_t id, struct pack **ret)

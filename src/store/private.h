@@ -3,10 +3,9 @@
 
 /*
  * Inside the store. There is one writing connection, behind lock, and a pool
- * of readers. A draft stages what it is given in TEMP tables of the writing
- * connection, with the lock taken for each call; from draft_apply() to
- * draft_commit() (or draft_free()) its thread holds the lock, because the
- * connection is in the draft's transaction.
+ * of readers. A draft has a connection of its own, in whose TEMP tables it
+ * stages what it is given; from draft_apply() to draft_commit() (or
+ * draft_free()) its thread holds the lock, because only one may write.
  */
 
 #include "outboxfs/base/buf.h"

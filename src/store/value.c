@@ -2,8 +2,8 @@
 
 /*
  * A value as bytes: its type, then eight bytes big-endian for numbers, or the
- * bytes themselves. So values are equal exactly if their bytes are; 1 and 1.0
- * are different values.
+ * bytes themselves. So values are equal exactly if their bytes are. 1 and 1.0
+ * are equal, as they are in a database: both are written as the integer.
  */
 
 #include <endian.h>
@@ -12,8 +12,22 @@
 
 #include "store/private.h"
 
-int value_encode(const struct value *v, struct buf *ret)
+/* The integer that a real equals exactly, if there is one. */
+static struct value plain_number(const struct value *v)
 {
+	const double limit = 9223372036854775808.0; /* 2^63 */
+	struct value integer = {.type = VALUE_INTEGER};
+
+	if (v->type != VALUE_REAL || !(v->real >= -limit && v->real < limit))
+		return *v;
+	integer.integer = (int64_t)v->real;
+	return (double)integer.integer == v->real ? integer : *v;
+}
+
+int value_encode(const struct value *value, struct buf *ret)
+{
+	const struct value plain = plain_number(value);
+	const struct value *v = &plain;
 	uint64_t bits = 0;
 
 	buf_putc(ret, (char)v->type);

@@ -64,31 +64,42 @@ static int find_base(struct work *w, const struct command *c, int64_t *ret,
 	return r < 0 ? r : 0;
 }
 
-static int check_limits(struct work *w, struct err *err)
+/* Does it take the place of one that is there? */
+static bool replaces(struct work *w, const struct command *c)
 {
-	struct store_usage usage;
+	struct outbox_entry entry;
+
+	return c->file && c->overwrite &&
+	       outbox_find(w->store, c->file, &entry) == 0;
+}
+
+static int check_limits(struct work *w, const struct command *c,
+			struct err *err)
+{
+	const struct work_limits *limits = &w->limits;
+	int64_t packs;
+	int64_t n_outbox;
 	int r;
 
 	if (!store_path(w->store))
 		return err_set(err, -EROFS,
 			       "the store of '%s' cannot be written to",
 			       w->database);
-	r = store_usage(w->store, &usage);
+	r = store_limited(w->store, &packs, &n_outbox);
 	if (r < 0)
 		return err_set(err, r, "cannot read the store: %s",
 			       strerrordesc_np(-r));
-	if (w->limits.outbox_max && usage.n_outbox >= w->limits.outbox_max)
+	if (limits->outbox_max && n_outbox >= limits->outbox_max &&
+	    !replaces(w, c))
 		return err_set(
 			err, -EDQUOT,
 			"outbox/ has %lld entries, the limit is %lld: withdraw some, or purge",
-			(long long)usage.n_outbox,
-			(long long)w->limits.outbox_max);
-	if (w->limits.store_bytes && usage.packs >= w->limits.store_bytes)
+			(long long)n_outbox, (long long)limits->outbox_max);
+	if (limits->store_bytes && packs >= limits->store_bytes)
 		return err_set(
 			err, -EDQUOT,
 			"the store has %lld bytes, the limit is %lld: purge outbox and snapshots",
-			(long long)usage.packs,
-			(long long)w->limits.store_bytes);
+			(long long)packs, (long long)limits->store_bytes);
 	return 0;
 }
 
@@ -114,7 +125,7 @@ static int check_export(struct work *w, const struct command *c,
 	int64_t base;
 	int r;
 
-	r = check_limits(w, err);
+	r = check_limits(w, c, err);
 	if (r == 0)
 		r = check_name(w, c, err);
 	if (r == 0)
@@ -340,14 +351,15 @@ static int prepare(struct export *e)
 
 static int limit(struct export *e)
 {
-	struct store_usage usage;
+	int64_t packs;
+	int64_t n_outbox;
 	int r;
 
 	if (!e->w->limits.store_bytes)
 		return 0;
-	r = store_usage(e->w->store, &usage);
+	r = store_limited(e->w->store, &packs, &n_outbox);
 	if (r == 0)
-		draft_limit(e->d, e->w->limits.store_bytes - usage.packs);
+		draft_limit(e->d, e->w->limits.store_bytes - packs);
 	return r;
 }
 

@@ -10,8 +10,7 @@
 
 /* POVs to delete: what was found in the draft, then what still is one. */
 struct orphans {
-	struct work *w;
-	int64_t job;
+	struct buf lines; /* for the log, each with a NUL */
 	struct arena arena;
 	struct value (*keys)[MODEL_DIMS_MAX]; /* owned; bytes by arena */
 	unsigned n_dims;
@@ -87,15 +86,13 @@ int orphans_check(struct artifact_read *rd, const struct artifact_node *pov)
 
 static int log_pov(struct orphans *o, const struct value *keys)
 {
-	CLEANUP(buf_deinit) struct buf text = BUF_NULL;
-
-	buf_puts(&text, "deleting orphan:");
+	buf_puts(&o->lines, "orphan deleted:");
 	for (unsigned i = 0; i < o->n_dims; i++) {
-		buf_putc(&text, i ? '/' : ' ');
-		name_text(&text, &keys[i]);
+		buf_putc(&o->lines, i ? '/' : ' ');
+		name_text(&o->lines, &keys[i]);
 	}
-	return buf_error(&text) ? buf_error(&text)
-				: job_log(o->w->store, o->job, buf_str(&text));
+	buf_putc(&o->lines, '\0');
+	return buf_error(&o->lines);
 }
 
 /* Others may have changed the database since the capture. */
@@ -115,7 +112,7 @@ static int next_orphan(struct artifact_read *rd, int64_t *ret, void *arg)
 		if (r == 0)
 			r = orphans_check(rd, &pov);
 		if (r == 1)
-			r = log_pov(o, keys) < 0 ? -EIO : 1;
+			r = log_pov(o, keys) < 0 ? -ENOMEM : 1;
 		if (r == -ENOENT)
 			r = 0;
 	}
@@ -125,8 +122,7 @@ static int next_orphan(struct artifact_read *rd, int64_t *ret, void *arg)
 int orphans_delete(struct work *w, struct draft *d, int64_t job,
 		   struct err *err)
 {
-	struct orphans o = {.w = w, .job = job};
-	char text[64];
+	struct orphans o = {.lines = BUF_NULL};
 	int64_t rows = 0;
 	int r;
 
@@ -137,11 +133,15 @@ int orphans_delete(struct work *w, struct draft *d, int64_t job,
 		r = artifact_delete_povs(w->artifact, next_orphan, &o, &rows,
 					 err);
 	if (r == 0 && o.n > 0) {
-		(void)snprintf(text, sizeof(text),
-			       "rows of orphans deleted: %lld",
-			       (long long)rows);
-		r = job_log(w->store, job, text);
+		buf_printf(&o.lines, "rows of orphans deleted: %lld",
+			   (long long)rows);
+		buf_putc(&o.lines, '\0');
+		r = buf_error(&o.lines)
+			    ? buf_error(&o.lines)
+			    : job_log_all(w->store, job, o.lines.data,
+					  o.lines.len);
 	}
+	buf_deinit(&o.lines);
 	free(o.keys);
 	arena_deinit(&o.arena);
 	return r;

@@ -18,9 +18,10 @@ struct purging {
 	struct work *w;
 	const struct job *job;
 	const struct command *c;
-	int64_t n;     /* things that went, or would */
-	int64_t rows;  /* of the database */
-	int64_t bytes; /* given back to the disk */
+	int64_t n;        /* things that went, or would */
+	int64_t rows;     /* of the database */
+	int64_t bytes;    /* given back to the disk */
+	struct buf lines; /* for the log, each with a NUL */
 
 	/* POVs whose rows go */
 	int64_t *povs; /* owned */
@@ -30,15 +31,19 @@ struct purging {
 	struct artifact_read read; /* in which they are found */
 };
 
+/* A line for the log; what was deleted is logged once that is committed. */
 static int log_one(struct purging *p, const char *path)
 {
-	CLEANUP(buf_deinit) struct buf text = BUF_NULL;
-
 	p->n++;
-	buf_printf(&text, "%s: %s", p->c->dry_run ? "would go" : "gone", path);
-	return buf_error(&text)
-		       ? buf_error(&text)
-		       : job_log(p->w->store, p->job->id, buf_str(&text));
+	buf_puts(&p->lines, p->c->dry_run ? "would go: " : "gone: ");
+	buf_add(&p->lines, path, strlen(path) + 1);
+	return buf_error(&p->lines);
+}
+
+static int write_lines(struct purging *p)
+{
+	return job_log_all(p->w->store, p->job->id, p->lines.data,
+			   p->lines.len);
 }
 
 /*
@@ -341,7 +346,7 @@ static int put_counts(const struct purging *p, struct buf *ret)
 int work_purge(struct work *w, const struct job *job, const struct command *c,
 	       struct buf *counts, struct err *err)
 {
-	struct purging p = {.w = w, .job = job, .c = c};
+	struct purging p = {.w = w, .job = job, .c = c, .lines = BUF_NULL};
 	bool rows = strcmp(c->type, "data") == 0 ||
 		    strcmp(c->type, "orphans") == 0;
 	int r;
@@ -352,10 +357,13 @@ int work_purge(struct work *w, const struct job *job, const struct command *c,
 		r = purge_output(w->store, c->dry_run);
 	else
 		r = purge_store(&p);
+	if (r == 0)
+		r = write_lines(&p);
 	if (r == 0 && !rows)
 		r = give_back(&p, err);
 	if (r == 0)
 		r = put_counts(&p, counts);
+	buf_deinit(&p.lines);
 	free(p.povs);
 	return r;
 }

@@ -150,9 +150,11 @@ static int note_rule(void *arg, const struct value *v)
 	for (size_t i = 0; i < worker->n_rules; i++)
 		if (worker->rules[i] == worker->rule.id)
 			return 0;
-	/* Beyond, one that exists has been found, or the POV is odd. */
+	/* Beyond, one that exists must be among those that are kept. */
 	if (worker->n_rules < RULES_MAX)
 		worker->rules[worker->n_rules++] = worker->rule.id;
+	else if (!worker->rule.missing)
+		worker->rules[RULES_MAX - 1] = worker->rule.id;
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import time
 
 import pytest
 
@@ -36,6 +37,10 @@ def purge(w, *words):
                 [s for s in w.db.iterdump() if "outboxfs_" not in s],
                 disk(w))
 
+    # Ages are whole seconds: what is there must be older than none.
+    began = int(time.time())
+    while int(time.time()) == began:
+        time.sleep(0.01)
     before = seen()
     would = lines("dry_run=yes")
     assert seen() == before

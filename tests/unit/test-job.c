@@ -163,6 +163,11 @@ static void test_job_log_keeps_lines_in_order(void **state)
 	assert_int_equal(b.len, 2 * (20 + 5));
 	assert_memory_equal(b.data + 20, " one\n", 5);
 	assert_memory_equal(b.data + 45, " two\n", 5);
+	assert_int_equal(job_log_all(w->store, id, "three\0four", 11), 0);
+	buf_clear(&b);
+	assert_int_equal(job_read_log(w->store, id, &b), 0);
+	assert_memory_equal(b.data + 70, " three\n", 7);
+	assert_memory_equal(b.data + 97, " four\n", 6);
 }
 
 static void expect_bytes(const struct value *v, const char *bytes, size_t n)
@@ -188,7 +193,9 @@ static void test_value_encoded_is_decoded_as_it_was(void **state)
 {
 	const struct value null = {.type = VALUE_NULL};
 	const struct value one = {.type = VALUE_INTEGER, .integer = 1};
-	const struct value real = {.type = VALUE_REAL, .real = 1.0};
+	const struct value real = {.type = VALUE_REAL, .real = 1.5};
+	const struct value whole = {.type = VALUE_REAL, .real = 1.0};
+	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
 	const struct value text = {.type = VALUE_TEXT,
 				   .bytes = {.data = "a\0b", .len = 3}};
 	const struct value blob = {.type = VALUE_BLOB,
@@ -198,7 +205,10 @@ static void test_value_encoded_is_decoded_as_it_was(void **state)
 	(void)state;
 	expect_bytes(&null, "\0", 1);
 	expect_bytes(&one, "\1\0\0\0\0\0\0\0\1", 9);
-	expect_bytes(&real, "\2\x3f\xf0\0\0\0\0\0\0", 9);
+	expect_bytes(&real, "\2\x3f\xf8\0\0\0\0\0\0", 9);
+	/* A database takes 1.0 for the same value as 1. */
+	assert_int_equal(value_encode(&whole, &b), 0);
+	assert_memory_equal(b.data, "\1\0\0\0\0\0\0\0\1", 9);
 	expect_bytes(&text, "\3a\0b", 4);
 	expect_bytes(&blob, "\4", 1);
 	assert_int_equal(value_decode("", 0, &v), -EBADMSG);

@@ -16,6 +16,7 @@
  */
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "outboxfs/base/err.h"
@@ -51,6 +52,11 @@ sqlite3 *db_handle(struct db *db);
 /* How long the next calls wait for a lock. */
 void db_set_busy(struct db *db, int busy_ms);
 
+/*
+ * Statements that run while this is set end with -ECANCELED; NULL: none do.
+ * It is borrowed until the next call.
+ */
+void db_set_stop(struct db *db, const _Atomic bool *stop);
 /* Statements that still run then end with -ECANCELED; 0: no limit. */
 void db_set_deadline(struct db *db, mono_us_t deadline);
 

@@ -4,8 +4,9 @@
 /*
  * Runs jobs: one thread that takes them in order, one at a time. What a
  * process left behind that died (a job in state processing) is run again
- * first. Events are told from that thread, after the state is durable, with no
- * lock held.
+ * first. Events are told after the state is durable, with no lock held: from
+ * that thread, or from the one that submits or aborts a job that is not being
+ * run.
  */
 
 #include "outboxfs/work/work.h"

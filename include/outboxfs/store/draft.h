@@ -13,8 +13,8 @@
  * needs to know (package.h), draft_outbox(), draft_commit().
  *
  * The thread that has called draft_apply() must not call other functions that
- * write to the store (job_log() and so on) before it commits or frees: the
- * writing connection is in the draft's transaction, and others wait for it.
+ * write to the store (job_log() and so on) before it commits or frees: it holds
+ * the lock of those who write.
  *
  * Errors beside those of db.h: -ENOSPC, -EIO from writing packs; -EDQUOT: the
  * store would be over its limit.

@@ -87,5 +87,8 @@ NODISCARD int job_end(struct store *store, int64_t id, enum job_state state,
 
 /* A line of its log; -ENOENT. Text without line end. */
 NODISCARD int job_log(struct store *store, int64_t id, const char *text);
+/* The same of n bytes of texts, each with a NUL behind it: all or none. */
+NODISCARD int job_log_all(struct store *store, int64_t id, const char *texts,
+			  size_t n);
 /* "2026-11-01T00:00:00Z text\n" for each line, appended to ret. */
 NODISCARD int job_read_log(struct store *store, int64_t id, struct buf *ret);

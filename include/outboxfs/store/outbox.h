@@ -55,3 +55,6 @@ struct store_usage {
 	int64_t n_queued; /* jobs that have not ended */
 };
 NODISCARD int store_usage(struct store *store, struct store_usage *ret);
+/* The part of it that limits are set for, which costs nothing to find out. */
+NODISCARD int store_limited(struct store *store, int64_t *ret_packs,
+			    int64_t *ret_n_outbox);

@@ -19,7 +19,7 @@ CREATE TABLE object (
   pieces BLOB,                  -- deflated, over 1 MiB: of each MiB
   damaged INTEGER NOT NULL DEFAULT 0  -- 1: what lies there is not that
 );
-CREATE INDEX object_pack ON object(pack);
+CREATE INDEX object_pack ON object(pack, packed);
 
 -- Values of dimensions that a captured POV has, and load rules.
 CREATE TABLE value (

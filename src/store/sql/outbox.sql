@@ -28,6 +28,10 @@ SELECT snapshot
 FROM channel
 WHERE name = ?1
 
+-- name: usage_limited
+SELECT (SELECT coalesce(sum(bytes), 0) FROM pack),
+       (SELECT count(*) FROM outbox)
+
 -- name: usage_get
 SELECT (SELECT coalesce(sum(bytes), 0) FROM pack),
        (SELECT coalesce(sum(packed), 0) FROM object),

@@ -51,11 +51,6 @@ CROSS JOIN object o ON o.id = v.object
 WHERE s.outbox = ?2 AND v.since <= ?1 AND v.until > ?1
   AND (s.what & CASE t.role WHEN 2 THEN 1 ELSE 2 END) <> 0
 
--- name: package_time
-SELECT time
-FROM snapshot
-WHERE id = ?1
-
 -- name: package_dir
 SELECT parent, value
 FROM dir
