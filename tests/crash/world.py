@@ -65,7 +65,7 @@ def done(*args, **kwargs):
 
 
 REASON = re.compile(
-    "Input/output error|disk I/O error|No space left|is full|memory|Read-only"
+    "Input/output error|disk I/O error|[Nn]o space|is full|memory|Read-only"
     "|unable to open|cannot be written|cannot write into")
 
 
@@ -81,7 +81,7 @@ def one_sentence(result, memory=False):
     # What, and why; no memory needs no more words.
     text = re.sub("^outboxfs: |job [0-9]*: |failed: ", "", text)
     assert memory or REASON.search(text), result
-    assert memory or not REASON.match(text), result
+    assert memory or not REASON.fullmatch(text.strip()), result
     assert "not an error" not in text and "Success" not in text, result
 
 
@@ -157,6 +157,7 @@ class World:
         self.store_path = self.path / "sales.db.outboxfs"
         self.out = self.path / "out"
         self.seen = {}    # id in outbox/ -> bytes
+        self.names = {}   # the same -> name
         self.parsed = {}  # the same -> Zip
         self.runs = 0
 
@@ -263,6 +264,7 @@ class World:
             number = int(file.name.split("-", 1)[0])
             data = file.read_bytes()
             there.add(number)
+            self.names[number] = file.name.split("-", 1)[1]
             if number in self.seen:
                 assert data == self.seen[number], file.name
             else:
