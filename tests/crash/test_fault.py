@@ -12,14 +12,14 @@ from outbox import Mount, run
 ERRORS = ("EIO", "ENOSPC", "ENOMEM")
 
 
-def fail(template, work, flow, env):
+def fail(prepared, flow, env):
     """
     With something failing: either it is done nevertheless, or there is a
     sentence that says why not and nothing has changed; or it failed after it
     was done, and the job says so. The next try works in any case.
     """
-    w = template.copy_to(work / "w")
-    words = world.prepare(w, flow)
+    w = prepared.copy_to(prepared.path.parent / "w")
+    words = world.words_of(w, flow)
     before = w.visible(), w.database()
     last = world.last_job(w)
     result = w.run(*words, env=env)
@@ -47,37 +47,42 @@ def fail(template, work, flow, env):
 
 @pytest.mark.parametrize("flow", world.FLOWS)
 def test_failpoints(template, work, flow):
-    points = world.points_of(template, flow, work / "trial")
+    prepared = world.prepare(template, flow, work / "prepared")
+    points = world.points_of(prepared, flow)
     tries = [(point, n) for point in dict.fromkeys(points)
              for n in world.spread(points.count(point), 4)]
     for i, (point, n) in enumerate(tries):
         for error in ERRORS[i % 3:i % 3 + 1] if world.MOST else ERRORS:
             rule = f"{point}:{error}:{n}"
             with world.saying(rule):
-                fail(template, work, flow, {"OUTBOXFS_FAULT": rule})
+                fail(prepared, flow, {"OUTBOXFS_FAULT": rule})
 
 
 @pytest.mark.parametrize("kind", ["write", "sync", "name", "open", "alloc"])
 @pytest.mark.parametrize("flow", ["all", "incremental", "orphans",
                                   "purge outbox", "compact"])
 def test_system_calls(template, work, flow, kind):
-    n = world.calls_of(template, flow, kind, work / "trial")
+    prepared = world.prepare(template, flow, work / "prepared")
+    n = world.calls_of(prepared, flow, kind)
     for i, at in enumerate(world.spread(n)):
         error = "ENOMEM" if kind == "alloc" else ERRORS[i % 2]
         with world.saying(f"{kind}:{error}:{at}"):
-            fail(template, work, flow, world.failing(kind, error, at))
+            fail(prepared, flow, world.failing(kind, error, at))
 
 
 @pytest.fixture
-def disk(template, work):
-    """A small disk of its own, with a database and its store on it."""
+def small_disk(work):
     path = work / "disk"
     path.mkdir()
     run("mount", "-t", "tmpfs", "-o", "size=4m", "none", path)
-    try:
-        yield template.copy_to(path / "w")
-    finally:
-        run("umount", "-l", path)
+    yield path
+    run("umount", "-l", path)
+
+
+@pytest.fixture
+def disk(template, small_disk):
+    """A small disk of its own, with a database and its store on it."""
+    return template.copy_to(small_disk / "w")
 
 
 def fill(w):
@@ -99,8 +104,9 @@ def empty(w):
 
 @pytest.mark.parametrize("others", [False, True])
 @pytest.mark.parametrize("flow", world.FLOWS)
-def test_full_disk(disk, flow, others):
-    words = world.prepare(disk, flow)
+def test_full_disk(template, small_disk, flow, others):
+    disk = world.prepare(template, flow, small_disk / "w")
+    words = world.words_of(disk, flow)
     before = disk.visible(), disk.database()
     with contextlib.ExitStack() as stack:
         if others:
@@ -164,7 +170,7 @@ def test_full_disk_while_mounted(disk, work):
 
 @pytest.mark.parametrize("flow", ["all", "incremental", "purge outbox"])
 def test_read_only_disk(disk, flow):
-    words = world.prepare(disk, flow)
+    words = world.words_of(disk, flow)
     before = disk.visible(), disk.database()
     run("mount", "-o", "remount,ro", disk.path.parent)
     result = disk.run(*words)
