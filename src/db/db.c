@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -182,6 +183,13 @@ static bool is_wal(const char *path)
 	       modes[1] == 2;
 }
 
+static bool is_full(const char *dir)
+{
+	struct statvfs st;
+
+	return statvfs(dir, &st) == 0 && st.f_bavail == 0;
+}
+
 /*
  * Why SQLite cannot open a file, where it does not say. In WAL mode even a
  * reader makes a file beside the database, unless another program has done so.
@@ -192,7 +200,11 @@ static const char *explain(const char *path, int rc)
 	CLEANUP(freep) char *dir = path ? strdup(path) : NULL;
 	int primary = rc & 0xff;
 
-	if (!dir || (primary != SQLITE_CANTOPEN && primary != SQLITE_READONLY))
+	if (!dir)
+		return NULL;
+	if (primary == SQLITE_IOERR && is_full(dirname(dir)))
+		return "no space is left on its disk";
+	if (primary != SQLITE_CANTOPEN && primary != SQLITE_READONLY)
 		return NULL;
 	if (rc == SQLITE_READONLY || !is_wal(path) ||
 	    access(dirname(dir), W_OK) == 0)

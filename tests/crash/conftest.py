@@ -1,4 +1,5 @@
 """Helpers are shared with the mounted tests."""
+import os
 import pathlib
 import shutil
 import sys
@@ -9,6 +10,17 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "fs"))
 
 import world  # noqa: E402  (needs the path)
+
+
+LONG = {"OUTBOXFS_KILL_ROUNDS", "OUTBOXFS_CONCURRENCY_SECONDS",
+        "OUTBOXFS_CRASH_CALLS"}
+
+
+def pytest_collection_modifyitems(items):
+    """A hang is a failure, unless many hours were asked for."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(
+            0 if LONG & set(os.environ) else 400))
 
 
 def memory():

@@ -205,6 +205,26 @@ PUBLIC int renameat2(int from, const char *a, int to, const char *b,
 	return fails("name") ? -1 : NEXT(renameat2)(from, a, to, b, flags);
 }
 
+/* json-c does not look whether it got the memory for a key. */
+static bool is_careless(void *caller)
+{
+	Dl_info info;
+
+	return dladdr(caller, &info) && info.dli_fname &&
+	       strstr(info.dli_fname, "json-c");
+}
+
+#define NO_MEMORY() alloc_fails(__builtin_return_address(0))
+
+static bool alloc_fails(void *caller)
+{
+	if (strcmp(kind, "alloc") != 0 ||
+	    atomic_fetch_add(&passed, 1) + 1 != at || is_careless(caller))
+		return false;
+	errno = error;
+	return true;
+}
+
 /* dlsym() allocates, so these go to glibc's own names. */
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
@@ -212,15 +232,24 @@ void *__libc_realloc(void *p, size_t n);
 
 PUBLIC void *malloc(size_t n)
 {
-	return fails("alloc") ? NULL : __libc_malloc(n);
+	return NO_MEMORY() ? NULL : __libc_malloc(n);
 }
 
 PUBLIC void *calloc(size_t n, size_t size)
 {
-	return fails("alloc") ? NULL : __libc_calloc(n, size);
+	return NO_MEMORY() ? NULL : __libc_calloc(n, size);
 }
 
 PUBLIC void *realloc(void *p, size_t n)
 {
-	return fails("alloc") ? NULL : __libc_realloc(p, n);
+	return NO_MEMORY() ? NULL : __libc_realloc(p, n);
+}
+
+/* So that it is not glibc that asks for the copy. */
+PUBLIC char *strdup(const char *s)
+{
+	size_t n = strlen(s) + 1;
+	char *copy = NO_MEMORY() ? NULL : __libc_malloc(n);
+
+	return copy ? memcpy(copy, s, n) : NULL;
 }

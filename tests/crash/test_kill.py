@@ -11,12 +11,11 @@ import world
 SOURCES = pathlib.Path(__file__).parents[2] / "src"
 
 
-def kill(template, work, flow, env):
+def kill(prepared, flow, env):
     """False: it came through."""
-    w = template.copy_to(work / "w")
-    words = world.prepare(w, flow)
+    w = prepared.copy_to(prepared.path.parent / "w")
     before = world.last_job(w)
-    result = w.run(*words, env=env)
+    result = w.run(*world.words_of(w, flow), env=env)
     if result.returncode == -9:
         job = world.last_job(w)
         w.recover()
@@ -30,7 +29,8 @@ def kill(template, work, flow, env):
 
 @pytest.mark.parametrize("flow", world.FLOWS)
 def test_failpoints(template, work, flow):
-    points = world.points_of(template, flow, work / "trial")
+    prepared = world.prepare(template, flow, work / "prepared")
+    points = world.points_of(prepared, flow)
     assert points
     for point in dict.fromkeys(points):
         n = 0
@@ -39,7 +39,7 @@ def test_failpoints(template, work, flow):
             n += 1
             rule = f"{point}:kill:{n}"
             with world.saying(rule):
-                dead = kill(template, work, flow, {"OUTBOXFS_FAULT": rule})
+                dead = kill(prepared, flow, {"OUTBOXFS_FAULT": rule})
         # What waits for another thread may be passed less often.
         assert n > 1, f"{point} did not kill"
 
@@ -48,11 +48,12 @@ def test_failpoints(template, work, flow):
 @pytest.mark.parametrize("flow", ["all", "incremental", "orphans",
                                   "purge outbox", "compact"])
 def test_system_calls(template, work, flow, kind):
-    n = world.calls_of(template, flow, kind, work / "trial")
+    prepared = world.prepare(template, flow, work / "prepared")
+    n = world.calls_of(prepared, flow, kind)
     assert n or kind == "name"
     for at in world.spread(n):
         with world.saying(f"{kind}:kill:{at}"):
-            kill(template, work, flow, world.failing(kind, "kill", at))
+            kill(prepared, flow, world.failing(kind, "kill", at))
 
 
 def killed_at_each(make, args, check):
@@ -171,7 +172,8 @@ def test_every_point_is_passed(template, fresh, work):
     passed = {"job-abort", "repair-commit", "object-spill", "outbox-withdraw",
               "pack-cut"}
     for flow in world.FLOWS:
-        passed |= set(world.points_of(template, flow, work / "trial"))
+        prepared = world.prepare(template, flow, work / flow)
+        passed |= set(world.points_of(prepared, flow))
     passed |= set(world.tell(fresh.run("export", "all", env={
         "OUTBOXFS_FAULT": "*:tell"}).stderr))
     assert named == passed
