@@ -621,7 +621,7 @@ static int write_timeline(struct artifact_world *w, const char *timeline,
 }
 
 int artifact_set_timeline(struct artifact *a, uint64_t generation,
-			  const char *timeline, struct err *err)
+			  const char *timeline, bool patient, struct err *err)
 {
 	struct artifact_world *w = world_get(a);
 	int r;
@@ -635,7 +635,8 @@ int artifact_set_timeline(struct artifact *a, uint64_t generation,
 	else
 		r = w->writable ? world_writer_locked(w, err) : -EROFS;
 	if (r == 0) {
-		db_set_busy(w->writer, FOLD_BUSY_MS);
+		db_set_busy(w->writer,
+			    patient ? a->options.busy_ms : FOLD_BUSY_MS);
 		r = db_exec(w->writer, "PRAGMA synchronous=FULL", err);
 	}
 	if (r == 0) {

@@ -15,11 +15,11 @@
 struct rule {
 	char point[64];
 	size_t len;      /* of point, without '*' */
-	bool prefix;     /* it ended in '*' */
 	int error;       /* errno; 0: kill, or tell */
-	bool tell;       /* every time */
 	unsigned passed; /* so many times; under mutex */
 	unsigned at;
+	bool prefix; /* it ended in '*' */
+	bool tell;   /* every time */
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

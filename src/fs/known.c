@@ -233,7 +233,7 @@ static int save(struct knowledge *k, struct artifact *a, uint64_t generation,
 	if (r == 0)
 		r = store_announce_timeline(k->store, timeline);
 	if (r == 0)
-		r = artifact_set_timeline(a, generation, timeline, err);
+		r = artifact_set_timeline(a, generation, timeline, false, err);
 	return r < 0 ? r : store_known_put(k->store, known, n, timeline);
 }
 

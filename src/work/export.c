@@ -188,7 +188,7 @@ static int draw_timeline(struct export *e, struct err *err)
 	if (r == 0)
 		r = artifact_set_timeline(e->w->artifact,
 					  e->capture.read.generation, timeline,
-					  err);
+					  true, err);
 	if (r == -ESTALE)
 		return err_set(
 			err, r,

@@ -10,6 +10,8 @@
 
 /* POVs to delete: what was found in the draft, then what still is one. */
 struct orphans {
+	struct work *w;
+	int64_t job;
 	struct buf lines; /* for the log, each with a NUL */
 	struct arena arena;
 	struct value (*keys)[MODEL_DIMS_MAX]; /* owned; bytes by arena */
@@ -86,7 +88,7 @@ int orphans_check(struct artifact_read *rd, const struct artifact_node *pov)
 
 static int log_pov(struct orphans *o, const struct value *keys)
 {
-	buf_puts(&o->lines, "orphan deleted:");
+	buf_puts(&o->lines, "deleting orphan:");
 	for (unsigned i = 0; i < o->n_dims; i++) {
 		buf_putc(&o->lines, i ? '/' : ' ');
 		name_text(&o->lines, &keys[i]);
@@ -116,13 +118,17 @@ static int next_orphan(struct artifact_read *rd, int64_t *ret, void *arg)
 		if (r == -ENOENT)
 			r = 0;
 	}
-	return r;
+	/* Before the commit, so that a crash does not hide what went. */
+	return r == 0 ? job_log_all(o->w->store, o->job, o->lines.data,
+				    o->lines.len)
+		      : r;
 }
 
 int orphans_delete(struct work *w, struct draft *d, int64_t job,
 		   struct err *err)
 {
-	struct orphans o = {.lines = BUF_NULL};
+	struct orphans o = {.w = w, .job = job, .lines = BUF_NULL};
+	char text[64];
 	int64_t rows = 0;
 	int r;
 
@@ -133,13 +139,10 @@ int orphans_delete(struct work *w, struct draft *d, int64_t job,
 		r = artifact_delete_povs(w->artifact, next_orphan, &o, &rows,
 					 err);
 	if (r == 0 && o.n > 0) {
-		buf_printf(&o.lines, "rows of orphans deleted: %lld",
-			   (long long)rows);
-		buf_putc(&o.lines, '\0');
-		r = buf_error(&o.lines)
-			    ? buf_error(&o.lines)
-			    : job_log_all(w->store, job, o.lines.data,
-					  o.lines.len);
+		(void)snprintf(text, sizeof(text),
+			       "rows of orphans deleted: %lld",
+			       (long long)rows);
+		r = job_log(w->store, job, text);
 	}
 	buf_deinit(&o.lines);
 	free(o.keys);

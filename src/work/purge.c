@@ -42,8 +42,11 @@ static int log_one(struct purging *p, const char *path)
 
 static int write_lines(struct purging *p)
 {
-	return job_log_all(p->w->store, p->job->id, p->lines.data,
-			   p->lines.len);
+	int r = job_log_all(p->w->store, p->job->id, p->lines.data,
+			    p->lines.len);
+
+	buf_clear(&p->lines);
+	return r;
 }
 
 /*
@@ -265,7 +268,8 @@ static int next_pov(struct artifact_read *rd, int64_t *ret, void *arg)
 		if (r == -ENOENT)
 			r = 0;
 	}
-	return r;
+	/* Before the commit, so that a crash does not hide what went. */
+	return r == 0 ? write_lines(p) : r;
 }
 
 /* The keys of a command must be dimensions of the model. */

@@ -412,7 +412,7 @@ def test_orphans_are_deleted(begun, cause):
     assert z.orphans == sorted(povs.values())
     assert begun.orphans() == set()
     log = begun.done("jobs", str(z.result["job"]))
-    assert log.count("orphan deleted: ") == len(povs)
+    assert log.count("deleting orphan: ") == len(povs)
     left = sum(begun.sql(f"SELECT count(*) FROM {t}")[0][0]
                for t in ("fact", "detail", "status"))
     assert f"rows of orphans deleted: {12 - left}\n" in log

@@ -404,15 +404,19 @@ test_timeline_is_set_of_the_database_that_is_meant_only(void **state)
 	begin(w);
 	generation = w->rd.generation;
 	artifact_read_end(&w->rd);
-	assert_int_equal(artifact_set_timeline(w->a, generation + 1, "x", NULL),
-			 -ESTALE);
-	assert_int_equal(artifact_set_timeline(w->a, generation, "a", NULL), 0);
-	assert_int_equal(artifact_set_timeline(w->a, generation, "b", NULL), 0);
+	assert_int_equal(
+		artifact_set_timeline(w->a, generation + 1, "x", false, NULL),
+		-ESTALE);
+	assert_int_equal(
+		artifact_set_timeline(w->a, generation, "a", false, NULL), 0);
+	assert_int_equal(
+		artifact_set_timeline(w->a, generation, "b", false, NULL), 0);
 
 	/* Restored in place, and nobody has looked since. */
 	write_sql(w, "UPDATE outboxfs_model SET timeline = 'a'");
-	assert_int_equal(artifact_set_timeline(w->a, generation, "c", NULL),
-			 -ESTALE);
+	assert_int_equal(
+		artifact_set_timeline(w->a, generation, "c", false, NULL),
+		-ESTALE);
 	begin(w);
 	assert_int_not_equal(w->rd.generation, generation);
 	generation = w->rd.generation;
@@ -421,8 +425,9 @@ test_timeline_is_set_of_the_database_that_is_meant_only(void **state)
 	artifact_read_end(&w->rd);
 
 	write_sql(w, "UPDATE outboxfs_change SET change = change - 1");
-	assert_int_equal(artifact_set_timeline(w->a, generation, "d", NULL),
-			 -ESTALE);
+	assert_int_equal(
+		artifact_set_timeline(w->a, generation, "d", false, NULL),
+		-ESTALE);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

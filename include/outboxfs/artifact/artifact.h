@@ -236,9 +236,13 @@ NODISCARD int artifact_dirs_at(struct artifact_read *rd, unsigned level,
 #define TIMELINE_BYTES 40
 NODISCARD int artifact_timeline(struct artifact_read *rd,
 				char ret[TIMELINE_BYTES]);
-/* generation: of the database that is meant; -ESTALE: it is another one now. */
+/*
+ * generation: of the database that is meant; -ESTALE: it is another one now.
+ * patient: waits for the write lock as long as readers do; else for a moment.
+ */
 NODISCARD int artifact_set_timeline(struct artifact *a, uint64_t generation,
-				    const char *timeline, struct err *err);
+				    const char *timeline, bool patient,
+				    struct err *err);
 
 /*
  * After a restore: counts everything as changed, with change numbers and times
