@@ -23,51 +23,15 @@
 #include "store/draft.h"
 #include "store/job.h"
 
-/* A statement with up to two numbers and without rows. */
-static int run_two(struct db *db, size_t statement, int64_t a, int64_t b)
-{
-	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = db_stmt(db, statement, &stmt);
-	if (r < 0)
-		return r;
-	sqlite3_bind_int64(stmt, 1, a);
-	if (sqlite3_bind_parameter_count(stmt) > 1)
-		sqlite3_bind_int64(stmt, 2, b);
-	return db_step(stmt);
-}
-
 /* A statement that knows the snapshot, or no parameter. */
 static int run_all(struct db *db, const size_t *statements, size_t n,
 		   int64_t snapshot)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
-
-		r = db_stmt(db, statements[i], &stmt);
-		if (r == 0 && sqlite3_bind_parameter_count(stmt) > 0)
-			sqlite3_bind_int64(stmt, 1, snapshot);
-		if (r == 0)
-			r = db_step(stmt);
-	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = store_run_with(db, statements[i], snapshot, 0);
 	return r;
-}
-
-static int number(struct db *db, size_t statement, int64_t *ret)
-{
-	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = db_stmt(db, statement, &stmt);
-	if (r == 0)
-		r = db_step(stmt);
-	if (r < 0)
-		return r;
-	*ret = r == 1 ? sqlite3_column_int64(stmt, 0) : 0;
-	return 0;
 }
 
 static int add_snapshot(struct draft *d, const struct draft_head *head)
@@ -105,9 +69,9 @@ static int apply_things(struct draft *d, wall_s_t time)
 	r = run_all(db, statements, ARRAY_SIZE(statements), d->snapshot);
 	/* One second less: what changes beneath it now makes it the time. */
 	if (r == 0)
-		r = run_two(db, STORE_APPLY_DIRS, time - 1, 0);
+		r = store_run_with(db, STORE_APPLY_DIRS, time - 1, 0);
 	if (r == 0)
-		r = number(db, STORE_APPLY_FILE_LOST, &lost);
+		r = store_number(db, STORE_APPLY_FILE_LOST, &lost);
 	return r == 0 && lost ? -EBADMSG : r;
 }
 
@@ -149,14 +113,14 @@ static int apply_counts(struct draft *d, wall_s_t time)
 	int64_t level;
 	int r;
 
-	r = number(db, STORE_APPLY_TOP, &level);
+	r = store_number(db, STORE_APPLY_TOP, &level);
 	/* The root has nothing above it: the last round leaves that out. */
 	for (; r == 0 && level >= 0; level--)
 		r = run_all(db, each, level ? ARRAY_SIZE(each) : 2, level);
 	if (r == 0)
 		r = run_all(db, then, ARRAY_SIZE(then), d->snapshot);
 	if (r == 0)
-		r = run_two(db, STORE_APPLY_TIMES, time, 0);
+		r = store_run_with(db, STORE_APPLY_TIMES, time, 0);
 	return r;
 }
 
@@ -234,7 +198,8 @@ static int apply_all(struct draft *d, const struct draft_head *head,
 	if (r == 0)
 		r = apply_captured(d, head);
 	if (r == 0)
-		r = number(draft_db(d), STORE_APPLY_LAST_OUTBOX, &d->outbox);
+		r = store_number(draft_db(d), STORE_APPLY_LAST_OUTBOX,
+				 &d->outbox);
 	d->outbox++;
 	/* A constraint: the store contradicts itself. */
 	if (r == -EEXIST)
@@ -425,8 +390,8 @@ int draft_outbox(struct draft *d, const struct draft_outbox *o, int64_t *ret_id,
 	if (r == 0 && o->channel)
 		r = move_mark(d, o->channel);
 	if (r == 0 && o->params)
-		r = run_two(draft_db(d), STORE_DRAFT_PARAMS, d->snapshot,
-			    o->params);
+		r = store_run_with(draft_db(d), STORE_DRAFT_PARAMS, d->snapshot,
+				   o->params);
 	if (r == 0)
 		r = end_job(d, o);
 	if (r < 0)
@@ -443,8 +408,8 @@ int draft_commit(struct draft *d, struct err *err)
 	int r = 0;
 
 	if (!d->published)
-		r = run_two(draft_db(d), STORE_DRAFT_SELECTION_DROP, d->outbox,
-			    0);
+		r = store_run_with(draft_db(d), STORE_DRAFT_SELECTION_DROP,
+				   d->outbox, 0);
 	if (r == 0 && d->written)
 		r = pack_append_sync(d->append);
 	if (r == 0 && d->written)

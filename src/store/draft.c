@@ -33,20 +33,6 @@ int64_t draft_snapshot(const struct draft *d)
 	return d->snapshot;
 }
 
-static int last_id(struct db *db, size_t statement, int64_t *ret)
-{
-	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = db_stmt(db, statement, &stmt);
-	if (r == 0)
-		r = db_step(stmt);
-	if (r < 0)
-		return r;
-	*ret = r == 1 ? sqlite3_column_int64(stmt, 0) : 0;
-	return 0;
-}
-
 static int open_own(struct draft *d, struct err *err)
 {
 	struct db_config config = {
@@ -81,9 +67,9 @@ static int begin_on(struct draft *d, struct err *err)
 	if (r == 0)
 		r = db_begin(d->db, &d->staging);
 	if (r == 0)
-		r = last_id(d->db, STORE_DRAFT_LAST_DIR, &d->last_dir);
+		r = store_number(d->db, STORE_DRAFT_LAST_DIR, &d->last_dir);
 	if (r == 0)
-		r = last_id(d->db, STORE_DRAFT_LAST_VALUE, &d->last_value);
+		r = store_number(d->db, STORE_DRAFT_LAST_VALUE, &d->last_value);
 	if (r == 0)
 		r = pack_append_begin(d->store, d->db, &d->append);
 	return r;
@@ -199,7 +185,7 @@ int draft_table(struct draft *d, const char *name, int role,
 
 	r = table_step(db, STORE_DRAFT_TBL_FIND, name, role, file_name, &id);
 	if (r == 0) {
-		r = last_id(db, STORE_DRAFT_LAST_TBL, &id);
+		r = store_number(db, STORE_DRAFT_LAST_TBL, &id);
 		id++;
 		if (r == 0)
 			r = table_step(db, STORE_DRAFT_TBL_ADD, name, role,
@@ -514,43 +500,18 @@ int draft_povs_of(struct draft *d, int64_t value, draft_pov_func_t func,
 	return r < 0 ? r : call_povs(d, &povs, func, arg);
 }
 
-static int put_two(struct draft *d, size_t statement, int64_t a, int64_t b)
-{
-	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = db_stmt(d->db, statement, &stmt);
-	if (r < 0)
-		return r;
-	sqlite3_bind_int64(stmt, 1, a);
-	sqlite3_bind_int64(stmt, 2, b);
-	return db_step(stmt);
-}
-
-static int drop_files(struct draft *d, int64_t pov)
-{
-	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = db_stmt(d->db, STORE_DRAFT_FILES_DROP, &stmt);
-	if (r < 0)
-		return r;
-	sqlite3_bind_int64(stmt, 1, pov);
-	return db_step(stmt);
-}
-
 int draft_examined(struct draft *d, int64_t pov, bool orphan,
 		   const int64_t *rules, size_t n_rules)
 {
 	LOCK_SCOPE(&d->lock);
 	int r;
 
-	r = put_two(d, STORE_DRAFT_EXAMINED, pov, orphan);
+	r = store_run_with(d->db, STORE_DRAFT_EXAMINED, pov, orphan);
 	/* That rules are missing is known when its files have been read. */
 	if (r == 0 && orphan)
-		r = drop_files(d, pov);
+		r = store_run_with(d->db, STORE_DRAFT_FILES_DROP, pov, 0);
 	for (size_t i = 0; r == 0 && i < n_rules; i++)
-		r = put_two(d, STORE_DRAFT_RULE, pov, rules[i]);
+		r = store_run_with(d->db, STORE_DRAFT_RULE, pov, rules[i]);
 	return r;
 }
 
@@ -558,7 +519,7 @@ int draft_rule(struct draft *d, int64_t pov, int64_t rule)
 {
 	LOCK_SCOPE(&d->lock);
 
-	return put_two(d, STORE_DRAFT_RULE, pov, rule);
+	return store_run_with(d->db, STORE_DRAFT_RULE, pov, rule);
 }
 
 int draft_rules_of(struct draft *d, int64_t pov, draft_rule_func_t func,

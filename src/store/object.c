@@ -87,13 +87,13 @@ int object_get(struct store *store, int64_t id, struct object *ret)
 	return r;
 }
 
-static int find_on(struct db *db, const uint8_t sha256[SHA256_BYTES],
-		   struct object *ret)
+int object_find_on(struct db *db, size_t statement,
+		   const uint8_t sha256[SHA256_BYTES], struct object *ret)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = db_stmt(db, STORE_OBJECT_FIND, &stmt);
+	r = db_stmt(db, statement, &stmt);
 	if (r < 0)
 		return r;
 	sqlite3_bind_blob(stmt, 1, sha256, SHA256_BYTES, SQLITE_STATIC);
@@ -113,7 +113,7 @@ int object_find(struct store *store, const uint8_t sha256[SHA256_BYTES],
 	r = store_reader_get(store, &db);
 	if (r < 0)
 		return r;
-	r = find_on(db, sha256, ret);
+	r = object_find_on(db, STORE_OBJECT_FIND, sha256, ret);
 	store_reader_put(store, db);
 	return r;
 }

@@ -41,3 +41,7 @@ static inline void piece_add(struct buf *b, struct object_piece p)
 
 /* A row of object_get, object_find, staged_object_find. -EBADMSG. */
 NODISCARD int object_of_row(sqlite3_stmt *stmt, struct object *ret);
+/* By hash, with a statement that has the same columns. 1 and *ret; 0. */
+NODISCARD int object_find_on(struct db *db, size_t statement,
+			     const uint8_t sha256[SHA256_BYTES],
+			     struct object *ret);

@@ -47,6 +47,11 @@ void store_reader_put(struct store *store, struct db *db);
 
 /* A statement without parameters and without rows. */
 NODISCARD int store_run(struct db *db, size_t statement);
+/* The same with numbers: as many of them as it has parameters. */
+NODISCARD int store_run_with(struct db *db, size_t statement, int64_t a,
+			     int64_t b);
+/* The number in its first row, without parameters; 0 where there is none. */
+NODISCARD int store_number(struct db *db, size_t statement, int64_t *ret);
 /* A setting, in whatever transaction there is. */
 NODISCARD int store_setting_is(struct db *db, const char *name,
 			       const char *value); /* 1: it has this value */

@@ -19,20 +19,6 @@
 
 extern const char schema_needed_sql[];
 
-static int run_one(struct db *db, size_t statement, int64_t a, int64_t b)
-{
-	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = db_stmt(db, statement, &stmt);
-	if (r < 0)
-		return r;
-	sqlite3_bind_int64(stmt, 1, a);
-	if (sqlite3_bind_parameter_count(stmt) > 1)
-		sqlite3_bind_int64(stmt, 2, b);
-	return db_step(stmt);
-}
-
 /* Versions, names and intervals that no snapshot sees that is needed. */
 static int forget(struct db *db)
 {
@@ -58,14 +44,14 @@ struct kind {
 
 static int drop_snapshot(struct db *db, int64_t id)
 {
-	return run_one(db, STORE_PURGE_SNAPSHOT, id, 0);
+	return store_run_with(db, STORE_PURGE_SNAPSHOT, id, 0);
 }
 
 static int drop_job(struct db *db, int64_t id)
 {
-	int r = run_one(db, STORE_PURGE_JOB, id, 0);
+	int r = store_run_with(db, STORE_PURGE_JOB, id, 0);
 
-	return r < 0 ? r : run_one(db, STORE_PURGE_JOB_LOG, id, 0);
+	return r < 0 ? r : store_run_with(db, STORE_PURGE_JOB_LOG, id, 0);
 }
 
 static const struct kind kind_outbox = {
@@ -220,11 +206,12 @@ static int end_output(struct db *db)
 
 	r = last_snapshot(db, &last);
 	if (r == 0)
-		r = run_one(db, STORE_PURGE_OUTPUT_VERSIONS, last, 0);
+		r = store_run_with(db, STORE_PURGE_OUTPUT_VERSIONS, last, 0);
 	if (r == 0)
-		r = run_one(db, STORE_PURGE_OUTPUT_PRESENCE, last, 0);
+		r = store_run_with(db, STORE_PURGE_OUTPUT_PRESENCE, last, 0);
 	if (r == 0)
-		r = run_one(db, STORE_PURGE_OUTPUT_DIRS, last, clock_wall());
+		r = store_run_with(db, STORE_PURGE_OUTPUT_DIRS, last,
+				   clock_wall());
 	if (r == 0)
 		r = store_run(db, STORE_APPLY_RULES_CLEAR);
 	if (r == 0)

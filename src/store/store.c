@@ -271,14 +271,40 @@ void store_reader_put(struct store *store, struct db *db)
 		lock_drop(&store->lock);
 }
 
-/* A statement without parameters and without rows. */
+int store_run_with(struct db *db, size_t statement, int64_t a, int64_t b)
+{
+	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
+	int n;
+	int r;
+
+	r = db_stmt(db, statement, &stmt);
+	if (r < 0)
+		return r;
+	n = sqlite3_bind_parameter_count(stmt);
+	if (n > 0)
+		sqlite3_bind_int64(stmt, 1, a);
+	if (n > 1)
+		sqlite3_bind_int64(stmt, 2, b);
+	return db_step(stmt);
+}
+
 int store_run(struct db *db, size_t statement)
+{
+	return store_run_with(db, statement, 0, 0);
+}
+
+int store_number(struct db *db, size_t statement, int64_t *ret)
 {
 	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
 	int r;
 
 	r = db_stmt(db, statement, &stmt);
-	return r < 0 ? r : db_step(stmt);
+	if (r == 0)
+		r = db_step(stmt);
+	if (r < 0)
+		return r;
+	*ret = r == 1 ? sqlite3_column_int64(stmt, 0) : 0;
+	return 0;
 }
 
 static int known_get(struct db *db, int64_t table, int64_t pov,

@@ -32,23 +32,6 @@ struct object_writer {
 	int64_t file_n;
 };
 
-static int find_with(struct db *db, int statement,
-		     const uint8_t sha256[SHA256_BYTES], struct object *ret)
-{
-	CLEANUP(db_reset) sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = db_stmt(db, (size_t)statement, &stmt);
-	if (r < 0)
-		return r;
-	sqlite3_bind_blob(stmt, 1, sha256, SHA256_BYTES, SQLITE_STATIC);
-	r = db_step(stmt);
-	if (r != 1)
-		return r;
-	r = object_of_row(stmt, ret);
-	return r < 0 ? r : 1;
-}
-
 /* Anything but what is damaged is as good as there: 1. */
 static int is_wanted_for_repair(struct db *db,
 				const uint8_t sha256[SHA256_BYTES],
@@ -75,11 +58,11 @@ int draft_find_object(struct draft *d, const uint8_t sha256[SHA256_BYTES],
 	struct db *db = d->db;
 	int r;
 
-	r = find_with(db, STORE_STAGED_OBJECT_FIND, sha256, ret);
+	r = object_find_on(db, STORE_STAGED_OBJECT_FIND, sha256, ret);
 	if (r == 0 && d->repair)
 		r = is_wanted_for_repair(db, sha256, ret);
 	else if (r == 0)
-		r = find_with(db, STORE_OBJECT_FIND, sha256, ret);
+		r = object_find_on(db, STORE_OBJECT_FIND, sha256, ret);
 	return r;
 }
 
