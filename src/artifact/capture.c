@@ -237,7 +237,7 @@ static int count_label(struct artifact_read *rd, unsigned dim,
 	while (r == 0 && n < 2 && (r = db_step(stmt)) == 1) {
 		struct value key = value_column(stmt, 0);
 
-		n += !but || !tree_same_value(&key, but);
+		n += !but || !value_same(&key, but);
 		r = 0;
 	}
 	return r < 0 ? r : n;
@@ -259,14 +259,14 @@ static int find_others(struct artifact_read *rd, unsigned dim,
 		return buf_error(&text);
 	tree_guess(&g, text.data, text.len, label->type == VALUE_NULL);
 	for (size_t i = 0; i < g.n; i++) {
-		bool own = has_label && tree_same_value(&g.values[i], label);
+		bool own = has_label && value_same(&g.values[i], label);
 
 		r = count_label(rd, dim, &g.values[i],
 				has_label && !own ? v : NULL);
 		if (r < 0)
 			return r;
 		*keyed |= r > (own ? 1 : 0);
-		if (tree_same_value(&g.values[i], v))
+		if (value_same(&g.values[i], v))
 			continue;
 		r = value_copy(arena, &g.values[i],
 			       &ret->others[ret->n_others]);

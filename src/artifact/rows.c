@@ -472,7 +472,7 @@ static bool is_same_pov(sqlite3_stmt *stmt, int first,
 			(v.type == VALUE_INTEGER || v.type == VALUE_REAL) &&
 			(w->type == VALUE_INTEGER || w->type == VALUE_REAL);
 
-		if (numbers ? !same_number(&v, w) : !tree_same_value(&v, w))
+		if (numbers ? !same_number(&v, w) : !value_same(&v, w))
 			return false;
 	}
 	return true;

@@ -123,27 +123,6 @@ int artifact_pov(struct artifact_read *rd, int64_t id,
 	return 0;
 }
 
-bool tree_same_value(const struct value *a, const struct value *b)
-{
-	if (a->type != b->type)
-		return false;
-	switch (a->type) {
-	case VALUE_NULL:
-		return true;
-	case VALUE_INTEGER:
-		return a->integer == b->integer;
-	case VALUE_REAL:
-		return memcmp(&a->real, &b->real, sizeof(a->real)) == 0;
-	case VALUE_TEXT:
-	case VALUE_BLOB:
-		return a->bytes.len == b->bytes.len &&
-		       (a->bytes.len == 0 ||
-			memcmp(a->bytes.data, b->bytes.data, a->bytes.len) ==
-				0);
-	}
-	return false;
-}
-
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -292,7 +271,7 @@ static int label_taken(struct artifact_read *rd, unsigned dim,
 	while (r == 0 && (r = db_step(stmt)) == 1) {
 		struct value key = value_column(stmt, 0);
 
-		if (!c->has_label || !tree_same_value(&key, &c->value))
+		if (!c->has_label || !value_same(&key, &c->value))
 			return 1;
 		r = 0;
 	}
@@ -317,7 +296,7 @@ static int is_shadowed(struct artifact_read *rd,
 		return buf_error(text);
 	tree_guess(&g, text->data, text->len, c->label.type == VALUE_NULL);
 	for (size_t i = 0; i < g.n; i++) {
-		if (!tree_same_value(&g.values[i], &c->value)) {
+		if (!value_same(&g.values[i], &c->value)) {
 			r = find_child(rd, dir, &g.values[i], &id);
 			if (r == 1 &&
 			    (r = has_row(rd, dir->level, &g.values[i])) == 0)
@@ -325,7 +304,7 @@ static int is_shadowed(struct artifact_read *rd,
 			if (r < 0)
 				return r;
 		}
-		if (c->has_label && tree_same_value(&g.values[i], &c->label))
+		if (c->has_label && value_same(&g.values[i], &c->label))
 			continue; /* c->shared knows */
 		r = label_taken(rd, dir->level, &g.values[i], c);
 		if (r != 0)

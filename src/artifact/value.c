@@ -61,13 +61,3 @@ int value_bind(sqlite3_stmt *stmt, int index, const struct value *v)
 	}
 	return db_errno(rc);
 }
-
-int value_copy(struct arena *arena, const struct value *v, struct value *ret)
-{
-	*ret = *v;
-	if (v->type != VALUE_TEXT && v->type != VALUE_BLOB)
-		return 0;
-	ret->bytes.data = arena_strndup(
-		arena, v->bytes.len ? v->bytes.data : "", v->bytes.len);
-	return ret->bytes.data ? 0 : -ENOMEM;
-}

@@ -149,7 +149,6 @@ struct guesses {
 	char blob[1024]; /* bytes of the value that is a blob */
 };
 void tree_guess(struct guesses *g, const char *s, size_t n, bool null);
-bool tree_same_value(const struct value *a, const struct value *b);
 
 /* query.c: the text of all statements of a model. -ENOMEM. */
 NODISCARD int query_build(struct artifact_world *w);
@@ -177,6 +176,3 @@ NODISCARD int world_writer_locked(struct artifact_world *w, struct err *err);
 struct value value_column(sqlite3_stmt *stmt, int column);
 /* Bytes are borrowed until the statement is reset. 0, -ENOMEM, -E2BIG. */
 NODISCARD int value_bind(sqlite3_stmt *stmt, int index, const struct value *v);
-/* A copy whose bytes the arena owns. */
-NODISCARD int value_copy(struct arena *arena, const struct value *v,
-			 struct value *ret);

@@ -204,6 +204,7 @@ static int on_any_value(int64_t id, const struct value *v, bool missing,
 			void *arg)
 {
 	struct renames *all = arg;
+	int r;
 
 	(void)id;
 	(void)missing;
@@ -217,13 +218,9 @@ static int on_any_value(int64_t id, const struct value *v, bool missing,
 		all->list = list;
 		all->cap = cap;
 	}
-	all->list[all->n] = *v;
-	if (v->type == VALUE_TEXT || v->type == VALUE_BLOB) {
-		all->list[all->n].bytes.data =
-			arena_strndup(&all->arena, v->bytes.data, v->bytes.len);
-		if (!all->list[all->n].bytes.data)
-			return -ENOMEM;
-	}
+	r = value_copy(&all->arena, v, &all->list[all->n]);
+	if (r < 0)
+		return r;
 	all->n++;
 	return 0;
 }

@@ -21,16 +21,6 @@ struct orphans {
 	size_t next;
 };
 
-static int copy_value(struct orphans *o, const struct value *v,
-		      struct value *ret)
-{
-	*ret = *v;
-	if (v->type != VALUE_TEXT && v->type != VALUE_BLOB)
-		return 0;
-	ret->bytes.data = arena_strndup(&o->arena, v->bytes.data, v->bytes.len);
-	return ret->bytes.data ? 0 : -ENOMEM;
-}
-
 static int add_orphan(int64_t pov, const struct value *keys, unsigned n,
 		      void *arg)
 {
@@ -50,7 +40,7 @@ static int add_orphan(int64_t pov, const struct value *keys, unsigned n,
 		o->cap = cap;
 	}
 	for (unsigned i = 0; r == 0 && i < n; i++)
-		r = copy_value(o, &keys[i], &o->keys[o->n][i]);
+		r = value_copy(&o->arena, &keys[i], &o->keys[o->n][i]);
 	o->n_dims = n;
 	o->n++;
 	return r;

@@ -94,29 +94,14 @@ static int add_value(struct run *run, struct artifact_read *rd, int dim,
 	return r < 0 ? r : rename_twins(run, rd, dim, &naming);
 }
 
-static bool same_value(const struct value *a, const struct value *b)
-{
-	if (a->type != b->type)
-		return false;
-	if (a->type == VALUE_TEXT || a->type == VALUE_BLOB)
-		return a->bytes.len == b->bytes.len &&
-		       (a->bytes.len == 0 ||
-			memcmp(a->bytes.data, b->bytes.data, a->bytes.len) ==
-				0);
-	return a->type == VALUE_NULL || a->integer == b->integer;
-}
-
 static int remember_value(struct known_value *k, const struct value *v)
 {
 	struct known_value fresh = {.id = k->id, .missing = k->missing};
+	int r;
 
-	fresh.v = *v;
-	if (v->type == VALUE_TEXT || v->type == VALUE_BLOB) {
-		fresh.v.bytes.data = arena_strndup(&fresh.arena, v->bytes.data,
-						   v->bytes.len);
-		if (!fresh.v.bytes.data)
-			return -ENOMEM;
-	}
+	r = value_copy(&fresh.arena, v, &fresh.v);
+	if (r < 0)
+		return r;
 	arena_deinit(&k->arena);
 	*k = fresh;
 	return 0;
@@ -129,7 +114,7 @@ static int find_value(struct worker *worker, int dim, const struct value *v,
 	struct run *run = worker->run;
 	int r;
 
-	if (k->id && same_value(&k->v, v))
+	if (k->id && value_same(&k->v, v))
 		return 0;
 	k->id = 0;
 	r = draft_value(run->d, dim, v, &k->id, &k->missing);

@@ -7,8 +7,8 @@
  */
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+
+#include "outboxfs/base/arena.h"
 
 enum value_type {
 	VALUE_NULL,
@@ -38,3 +38,10 @@ enum affinity {
 	AFFINITY_INTEGER,
 	AFFINITY_REAL,
 };
+
+/* The same storage class and the same bytes: 1 is not the same as 1.0. */
+bool value_same(const struct value *a, const struct value *b);
+
+/* A copy whose bytes the arena owns. 0, -ENOMEM. */
+NODISCARD int value_copy(struct arena *arena, const struct value *v,
+			 struct value *ret);
