@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -618,6 +619,16 @@ static int write_timeline(struct artifact_world *w, const char *timeline,
 	if (r == 0)
 		expect_timeline(w, timeline, true);
 	return r;
+}
+
+int artifact_draw_timeline(char ret[TIMELINE_BYTES])
+{
+	uint8_t bytes[16];
+
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		return -EIO;
+	hex_format(bytes, sizeof(bytes), ret);
+	return 0;
 }
 
 int artifact_set_timeline(struct artifact *a, uint64_t generation,

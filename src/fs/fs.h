@@ -135,8 +135,6 @@ NODISCARD int mount_renew(struct call *call, struct artifact_read *rd,
 
 /* The table with this id, or NULL. */
 const struct model_table *live_table(const struct model *m, int64_t id);
-/* "<table>.csv", encoded. 0, -ENOMEM. */
-NODISCARD int live_file_name(const struct model_table *t, struct name *ret);
 /*
  * What is known of a table's rows in a POV, found out if need be. 1: *ret;
  * 0: there are none.

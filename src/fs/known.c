@@ -14,7 +14,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "fs/fs.h"
 #include "outboxfs/base/log.h"
@@ -212,16 +211,6 @@ static void end_save(struct knowledge *k, const struct store_known *saved,
 	}
 }
 
-static int draw_timeline(char ret[TIMELINE_BYTES])
-{
-	uint8_t bytes[16];
-
-	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-		return -EIO;
-	hex_format(bytes, sizeof(bytes), ret);
-	return 0;
-}
-
 /* Facts of this generation, under a new timeline of the same. */
 static int save(struct knowledge *k, struct artifact *a, uint64_t generation,
 		const struct store_known *known, size_t n, struct err *err)
@@ -229,7 +218,7 @@ static int save(struct knowledge *k, struct artifact *a, uint64_t generation,
 	char timeline[TIMELINE_BYTES];
 	int r;
 
-	r = draw_timeline(timeline);
+	r = artifact_draw_timeline(timeline);
 	if (r == 0)
 		r = store_announce_timeline(k->store, timeline);
 	if (r == 0)

@@ -31,24 +31,11 @@ const struct model_table *live_table(const struct model *m, int64_t id)
 	return NULL;
 }
 
-int live_file_name(const struct model_table *t, struct name *ret)
-{
-	CLEANUP(buf_deinit) struct buf b = BUF_NULL;
-	struct value v;
-
-	buf_printf(&b, "%s.csv", t->name);
-	if (buf_error(&b))
-		return buf_error(&b);
-	v = (struct value){.type = VALUE_TEXT,
-			   .bytes = {.data = b.data, .len = b.len}};
-	return name_make(&v, NULL, ret);
-}
-
 static bool has_name(const struct model_table *t, const char *name, size_t len)
 {
 	struct name own;
 
-	return live_file_name(t, &own) == 0 && own.len == len &&
+	return artifact_file_name(t, &own) == 0 && own.len == len &&
 	       memcmp(own.text, name, len) == 0;
 }
 
@@ -382,7 +369,7 @@ static int list_file(struct call *call, struct artifact_read *rd,
 	facts.node = file_node(t, pov, file_tag(call, pov, &mark));
 	facts.size = known.bytes;
 	facts.time = served_time(call, mark.time);
-	if (live_file_name(t, &name) < 0)
+	if (artifact_file_name(t, &name) < 0)
 		return -ENOMEM;
 	return lister_add(l, name.text, &facts.node, r == 1 ? &facts : NULL,
 			  facts.time, cookie);

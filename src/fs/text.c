@@ -182,7 +182,7 @@ static int put_setup_command(struct buf *b, const struct model *m,
 
 	if (!t)
 		return 0;
-	r = live_file_name(t, &name);
+	r = artifact_file_name(t, &name);
 	if (r < 0)
 		return r;
 	put_command(b, "head", mountpoint, "setup/", name.text);
@@ -202,7 +202,7 @@ static int put_data_commands(struct buf *b, const struct model *m,
 	if (!t || !*pov)
 		return 0;
 	buf_printf(&dir, "data/%s/", pov);
-	r = live_file_name(t, &name);
+	r = artifact_file_name(t, &name);
 	if (r < 0 || !buf_str(&dir))
 		return r < 0 ? r : -ENOMEM;
 	put_command(b, "cat", mountpoint, buf_str(&dir), name.text);
@@ -222,7 +222,7 @@ static int put_diff_command(struct buf *b, const struct model *m,
 
 	buf_puts(b, "    diff -rq -x '*.json'");
 	if (t) {
-		r = live_file_name(t, &name);
+		r = artifact_file_name(t, &name);
 		if (r < 0)
 			return r;
 		buf_puts(b, " -x ");
@@ -301,7 +301,7 @@ static int put_readme(struct call *call, struct artifact_read *rd,
 	for (int slot = 0; r == 0 && slot < m->n_slots; slot++) {
 		struct name name;
 
-		r = live_file_name(model_slot(m, slot), &name);
+		r = artifact_file_name(model_slot(m, slot), &name);
 		if (r == 0)
 			buf_printf(b, "        %s\n", name.text);
 	}

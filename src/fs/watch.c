@@ -168,7 +168,7 @@ static int on_pov(int64_t id, int64_t parent, void *arg)
 		return r == -ENOENT ? 0 : r;
 	for (int slot = 0; slot < m->n_slots; slot++)
 		if (pov.marks[slot].change > look->w->change &&
-		    live_file_name(model_slot(m, slot), &name) == 0)
+		    artifact_file_name(model_slot(m, slot), &name) == 0)
 			drop_entry(look->w, &node, name.text);
 	drop_entry(look->w, &node, "pov.json");
 	drop_inode(look->w, &node);
@@ -188,7 +188,7 @@ static int on_table(const struct model_table *t, void *arg)
 	struct node node = {.kind = NODE_SETUP};
 	struct name name;
 
-	if (live_file_name(t, &name) == 0)
+	if (artifact_file_name(t, &name) == 0)
 		drop_entry(look->w, &node, name.text);
 	return 0;
 }

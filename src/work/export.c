@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "outboxfs/base/fault.h"
 #include "outboxfs/base/log.h"
@@ -171,16 +170,14 @@ static int select_pov(int64_t pov, int what, void *arg)
  * The database gets a new timeline before anything is stored that holds under
  * it; see store.h. What cannot be written to keeps the one it has.
  */
-static int draw_timeline(struct export *e, struct err *err)
+static int begin_timeline(struct export *e, struct err *err)
 {
-	uint8_t random[16];
-	char timeline[TIMELINE_BYTES] = "";
+	char timeline[TIMELINE_BYTES];
 	int r;
 
-	if (getrandom(random, sizeof(random), 0) != sizeof(random))
-		return -EIO;
-	hex_format(random, sizeof(random), timeline);
-	r = fault("export-announce");
+	r = artifact_draw_timeline(timeline);
+	if (r == 0)
+		r = fault("export-announce");
 	if (r == 0)
 		r = store_announce_timeline(e->w->store, timeline);
 	if (r == 0)
@@ -302,7 +299,7 @@ static int publish(struct export *e, struct err *err)
 	int r;
 
 	atomic_store(&e->w->progress.step, "publishing");
-	r = draw_timeline(e, err);
+	r = begin_timeline(e, err);
 	if (r == 0)
 		r = apply(e, err);
 	if (r == 0 && e->selected)

@@ -236,6 +236,8 @@ NODISCARD int artifact_dirs_at(struct artifact_read *rd, unsigned level,
 #define TIMELINE_BYTES 40
 NODISCARD int artifact_timeline(struct artifact_read *rd,
 				char ret[TIMELINE_BYTES]);
+/* A name that no timeline has had; nothing is written. -EIO. */
+NODISCARD int artifact_draw_timeline(char ret[TIMELINE_BYTES]);
 /*
  * generation: of the database that is meant; -ESTALE: it is another one now.
  * patient: waits for the write lock as long as readers do; else for a moment.
